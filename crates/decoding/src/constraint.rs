@@ -1,0 +1,101 @@
+//! What may follow a prefix. A constraint is an argument of the request, not of the decoder.
+//!
+//! [`Trie`](crate::Trie) allows the identifiers of a catalogue (or the candidates of one request),
+//! [`Without`](crate::Without) takes identifiers away from any other constraint, and
+//! [`Unconstrained`] allows everything.
+
+use sidereal_core::Code;
+
+/// Opaque place inside a constraint after a prefix; each constraint packs its own meaning into it
+/// (a trie packs a range of sorted rows).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct State(pub u64);
+
+/// An allowed code and the state it leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Branch {
+    /// The code.
+    pub code: Code,
+    /// Where it leads.
+    pub state: State,
+}
+
+/// Which codes may follow a prefix.
+///
+/// Every branch leads to at least one whole identifier: there are no dead ends to walk into.
+pub trait Constraint: Send + Sync {
+    /// State of the empty prefix.
+    fn root(&self) -> State;
+
+    /// Appends the codes that may follow `prefix`, ascending and distinct; none when the prefix
+    /// cannot go on.
+    fn expand(&self, prefix: &[Code], state: State, out: &mut Vec<Branch>);
+
+    /// Whether `prefix` is a whole identifier.
+    fn accepts(&self, prefix: &[Code], state: State) -> bool;
+
+    /// The state after one known code, or `None` when the code may not follow. Override it where
+    /// that is cheaper than expanding.
+    fn step(&self, prefix: &[Code], state: State, code: Code) -> Option<State> {
+        let mut branches = Vec::new();
+        self.expand(prefix, state, &mut branches);
+        branches.iter().find(|b| b.code == code).map(|b| b.state)
+    }
+
+    /// Whether any code may follow. Override it where that is cheaper than expanding: decoders ask
+    /// for every prefix they keep.
+    fn continues(&self, prefix: &[Code], state: State) -> bool {
+        let mut branches = Vec::new();
+        self.expand(prefix, state, &mut branches);
+        !branches.is_empty()
+    }
+}
+
+/// Whether `sid` is a whole identifier under `constraint`.
+pub fn accepts_sid(constraint: &dyn Constraint, sid: &[Code]) -> bool {
+    let mut state = constraint.root();
+    for (d, &code) in sid.iter().enumerate() {
+        match constraint.step(&sid[..d], state, code) {
+            Some(next) => state = next,
+            None => return false,
+        }
+    }
+    constraint.accepts(sid, state)
+}
+
+/// Any code below the width of its level, for a fixed number of levels: free decoding.
+#[derive(Debug, Clone)]
+pub struct Unconstrained {
+    widths: Vec<u32>,
+}
+
+impl Unconstrained {
+    /// Free decoding over levels of the given widths.
+    pub fn new(widths: Vec<u32>) -> Self {
+        Unconstrained { widths }
+    }
+}
+
+impl Constraint for Unconstrained {
+    fn root(&self) -> State {
+        State(0)
+    }
+
+    fn expand(&self, prefix: &[Code], _state: State, out: &mut Vec<Branch>) {
+        if let Some(&width) = self.widths.get(prefix.len()) {
+            out.extend((0..width).map(|code| Branch { code, state: State(0) }));
+        }
+    }
+
+    fn accepts(&self, prefix: &[Code], _state: State) -> bool {
+        prefix.len() == self.widths.len()
+    }
+
+    fn step(&self, prefix: &[Code], _state: State, code: Code) -> Option<State> {
+        self.widths.get(prefix.len()).filter(|&&width| code < width).map(|_| State(0))
+    }
+
+    fn continues(&self, prefix: &[Code], _state: State) -> bool {
+        self.widths.get(prefix.len()).is_some_and(|&width| width > 0)
+    }
+}

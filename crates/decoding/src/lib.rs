@@ -1,0 +1,104 @@
+//! Decoding of semantic IDs: which codes may follow ([`Constraint`]), how a model scores them
+//! ([`CodeScorer`]), and how hypotheses are searched ([`Decoder`]).
+//!
+//! No tensor library here: a scorer fills rows of logits, so any engine can plug in.
+//!
+//! ```
+//! use sidereal_core::{CodeOrder, ItemId, Result, SidTable};
+//! use sidereal_decoding::{Beam, BeamOptions, CodeScorer, Decoder, Row, Trie, Without};
+//!
+//! /// A model that likes high codes, whatever came before.
+//! struct HighCodes;
+//! impl CodeScorer for HighCodes {
+//!     fn requests(&self) -> usize { 1 }
+//!     fn levels(&self) -> usize { 2 }
+//!     fn width(&self, _level: usize) -> usize { 4 }
+//!     fn advance(&mut self, _level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
+//!         logits.clear();
+//!         rows.iter().for_each(|_| logits.extend([0.0, 1.0, 2.0, 3.0]));
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let ids = [(ItemId(0), &[0, 2][..]), (ItemId(1), &[2, 1]), (ItemId(2), &[3, 3])];
+//! let table = SidTable::new(3, CodeOrder::Sequence, ids)?;
+//! let trie = Trie::new(&table)?;
+//! let beam = Beam::new(BeamOptions { width: 2, ..Default::default() })?;
+//! let best = &beam.decode(&mut HighCodes, &[&trie])?[0];
+//! assert_eq!(best[0].codes, [3, 3]); // the free optimum is an item
+//! assert_eq!(best[1].codes, [2, 1]);
+//! // The user has seen item 2.
+//! let unseen = Without::items(&trie, &table, &[ItemId(2)]);
+//! let best = &beam.decode(&mut HighCodes, &[&unseen])?[0];
+//! assert_eq!(table.items_of(&best[0].codes).next(), Some(ItemId(1)));
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod beam;
+mod bits;
+pub mod constraint;
+pub mod exhaustive;
+mod ranking;
+pub mod scorer;
+mod softmax;
+mod top;
+pub mod trie;
+pub mod without;
+
+pub use beam::{Beam, BeamOptions, FreeBeam};
+pub use constraint::{Branch, Constraint, State, Unconstrained, accepts_sid};
+pub use exhaustive::{Exhaustive, ExhaustiveOptions};
+pub use scorer::{CodeScorer, Row};
+pub use trie::Trie;
+pub use without::Without;
+
+use sidereal_core::{Catalog, Code, Result};
+
+/// One finished hypothesis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hypothesis {
+    /// Generated codes, first to last.
+    pub codes: Vec<Code>,
+    /// What ordered the result: a sum of log-probabilities, by the decoder's score rule.
+    pub score: f64,
+    /// Sum of log-probabilities renormalised over the allowed codes of each step.
+    pub log_prob_masked: f64,
+    /// Sum of log-probabilities over the full vocabulary of each step.
+    pub log_prob_full: f64,
+    /// Whether the constraint accepts the codes as a whole identifier.
+    pub valid: bool,
+}
+
+/// Which sum of log-probabilities orders hypotheses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScoreRule {
+    /// Softmax over the full vocabulary of the level, as Hugging Face and MiniOneRec do.
+    #[default]
+    Full,
+    /// Softmax over the allowed codes only, as GRID does.
+    Masked,
+}
+
+/// Searches identifiers for a batch of requests. Beam is one decoder of many: sampling, diverse,
+/// set and exhaustive decoding have the same shape.
+pub trait Decoder: Send + Sync {
+    /// Hypotheses of each request, best first: distinct, at most [`Decoder::width`], ties by code
+    /// order. `constraints` holds one constraint a request, or a single one for all.
+    fn decode(
+        &self,
+        scorer: &mut dyn CodeScorer,
+        constraints: &[&dyn Constraint],
+    ) -> Result<Vec<Vec<Hypothesis>>>;
+
+    /// Most hypotheses a request can get.
+    fn width(&self) -> usize;
+}
+
+/// Registers the decoders of this crate.
+pub fn register(catalog: &mut Catalog<dyn Decoder>) -> Result<()> {
+    beam::register(catalog)?;
+    exhaustive::register(catalog)
+}

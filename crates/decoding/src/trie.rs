@@ -1,0 +1,342 @@
+//! Compact prefix index over the identifiers of a catalogue.
+//!
+//! The M distinct identifiers lie sorted, so every prefix owns one contiguous range of rows and the
+//! index needs no pointers: a state is the range `(lo, hi)` and its subtree count is `hi - lo`. For
+//! each level d a bitmap marks the rows where a new (d+1)-code prefix begins; children of a state
+//! are the marks inside its range. Expanding costs O(children + rows / 4096), following one known
+//! code O(log rows). Identifiers may differ in length, and one may be the prefix of another: the
+//! shorter one is then the first row of the range.
+//!
+//! Memory: 2 bytes a code (4 when a code exceeds 65,535), M / 8 bytes for each level at which two
+//! identifiers still share a prefix, and 4 M bytes more when lengths differ.
+
+use crate::bits::Bits;
+use crate::{Branch, Constraint, State};
+use sidereal_core::{Code, Error, Result, SidTable, seed};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Column {
+    Narrow(Vec<u16>),
+    Wide(Vec<u32>),
+}
+
+impl Column {
+    fn get(&self, i: usize) -> Code {
+        match self {
+            Column::Narrow(v) => Code::from(v[i]),
+            Column::Wide(v) => v[i],
+        }
+    }
+}
+
+/// Where rows begin in the code column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Starts {
+    /// All identifiers have this length.
+    Fixed(usize),
+    /// Row `r` is `starts[r]..starts[r + 1]`.
+    Varying(Vec<u32>),
+}
+
+/// Prefix index over sorted distinct identifiers; as a [`Constraint`] it allows exactly these.
+///
+/// Identifiers of an unordered table ([`sidereal_core::CodeOrder::Set`]) are generated in ascending
+/// order of codes, as the table stores them. Which items carry an identifier is asked of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trie {
+    rows: u32,
+    max_len: usize,
+    codes: Column,
+    starts: Starts,
+    /// Bit `r` of level `d`: row `r` differs from row `r - 1` within its first `d + 1` codes. Only
+    /// levels where two rows share the `d` codes before; deeper states hold a single row.
+    splits: Vec<Bits>,
+    version: u64,
+}
+
+impl Trie {
+    /// Indexes all identifiers of a table; [`Trie::version`] is then the table's.
+    ///
+    /// Errors: more than 2^32 - 1 identifiers or, with differing lengths, codes.
+    pub fn new(table: &SidTable) -> Result<Self> {
+        let mut ids: Vec<&[Code]> = Vec::with_capacity(table.n_rows());
+        ids.extend(table.sorted_rows().iter().map(|&r| table.sid(r as usize)));
+        ids.dedup();
+        Trie::build(&ids, table.version())
+    }
+
+    /// Indexes a set of identifiers in any order, as the candidates of one request; repeats count
+    /// once. The version is a hash of the set.
+    ///
+    /// Errors: an empty identifier, or more than [`Trie::new`] takes.
+    pub fn from_sids<'a>(sids: impl IntoIterator<Item = &'a [Code]>) -> Result<Self> {
+        let mut ids: Vec<&[Code]> = sids.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.first().is_some_and(|id| id.is_empty()) {
+            return Err(Error::input("prefix index: an identifier has no code"));
+        }
+        let mut version = seed::key(ids.len() as u64, "trie", 0);
+        for id in &ids {
+            version = seed::mix(version ^ id.len() as u64);
+            for &c in *id {
+                version = seed::mix(version.wrapping_add(u64::from(c) + 1));
+            }
+        }
+        Trie::build(&ids, version)
+    }
+
+    /// `ids` are sorted, distinct and not empty.
+    fn build(ids: &[&[Code]], version: u64) -> Result<Self> {
+        let rows = fits(ids.len(), "identifiers")?;
+        let max_len = ids.iter().map(|id| id.len()).max().unwrap_or(0);
+        let starts = if ids.iter().all(|id| id.len() == max_len) {
+            Starts::Fixed(max_len)
+        } else {
+            let total: usize = ids.iter().map(|id| id.len()).sum();
+            fits(total, "codes")?;
+            let mut starts = Vec::with_capacity(ids.len() + 1);
+            let mut at = 0u32;
+            starts.push(at);
+            for id in ids {
+                at += id.len() as u32;
+                starts.push(at);
+            }
+            Starts::Varying(starts)
+        };
+        let all = || ids.iter().flat_map(|id| id.iter().copied());
+        let codes = if all().all(|c| c <= Code::from(u16::MAX)) {
+            Column::Narrow(all().map(|c| c as u16).collect())
+        } else {
+            Column::Wide(all().collect())
+        };
+        // shared[r]: codes that row r has in common with row r - 1.
+        let mut shared = vec![0u32; ids.len()];
+        for (s, pair) in shared.iter_mut().skip(1).zip(ids.windows(2)) {
+            *s = pair[0].iter().zip(pair[1]).take_while(|(a, b)| a == b).count() as u32;
+        }
+        let deepest = shared.iter().copied().max().map_or(0, |m| m + 1);
+        let splits = (0..deepest)
+            .map(|level| Bits::new(ids.len(), |r| r == 0 || shared[r] <= level))
+            .collect();
+        Ok(Trie { rows, max_len, codes, starts, splits, version })
+    }
+
+    /// Number of distinct identifiers M.
+    pub fn len(&self) -> usize {
+        self.rows as usize
+    }
+
+    /// Whether there is no identifier.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Length of the longest identifier.
+    pub fn max_len(&self) -> usize {
+        self.max_len
+    }
+
+    /// Hash of the content, [`SidTable::version`] of the table it was made from.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Refuses to go with anything made from another table.
+    pub fn check_version(&self, version: u64) -> Result<()> {
+        if version == self.version {
+            return Ok(());
+        }
+        Err(Error::mismatch(format!(
+            "the prefix index has version {:016x}, but version {version:016x} is wanted: build \
+             index and model from the same SID table",
+            self.version
+        )))
+    }
+
+    /// Codes of the identifier at `row`, in sorted order; none outside the index.
+    pub fn sid(&self, row: usize) -> impl Iterator<Item = Code> {
+        let (start, end) = if row < self.len() { self.span(row) } else { (0, 0) };
+        (start..end).map(|i| self.codes.get(i))
+    }
+
+    /// The state after `prefix`, if an identifier begins with it.
+    pub fn find(&self, prefix: &[Code]) -> Option<State> {
+        let mut state = self.root();
+        for (d, &code) in prefix.iter().enumerate() {
+            state = self.step(&prefix[..d], state, code)?;
+        }
+        (self.count(state) > 0).then_some(state)
+    }
+
+    /// Whether `sid` is a whole identifier of the index.
+    pub fn contains(&self, sid: &[Code]) -> bool {
+        self.find(sid).is_some_and(|state| self.accepts(sid, state))
+    }
+
+    /// Number of identifiers below a state.
+    pub fn count(&self, state: State) -> usize {
+        let (lo, hi) = self.unpack(state);
+        hi - lo
+    }
+
+    /// Bytes of the index.
+    pub fn bytes(&self) -> usize {
+        let codes = match &self.codes {
+            Column::Narrow(v) => v.len() * 2,
+            Column::Wide(v) => v.len() * 4,
+        };
+        let starts = match &self.starts {
+            Starts::Fixed(_) => 0,
+            Starts::Varying(v) => v.len() * 4,
+        };
+        codes + starts + self.splits.iter().map(Bits::bytes).sum::<usize>()
+    }
+
+    /// Where the codes of a row lie.
+    fn span(&self, row: usize) -> (usize, usize) {
+        match &self.starts {
+            Starts::Fixed(len) => (row * len, (row + 1) * len),
+            Starts::Varying(starts) => (starts[row] as usize, starts[row + 1] as usize),
+        }
+    }
+
+    fn row_len(&self, row: usize) -> usize {
+        let (start, end) = self.span(row);
+        end - start
+    }
+
+    fn code(&self, row: usize, level: usize) -> Code {
+        self.codes.get(self.span(row).0 + level)
+    }
+
+    fn pack(lo: usize, hi: usize) -> State {
+        // Rows fit u32: checked when the index was built.
+        State((lo as u64) << 32 | hi as u64)
+    }
+
+    /// Rows of a state; a state of another index is cut to the rows there are.
+    fn unpack(&self, state: State) -> (usize, usize) {
+        let hi = (state.0 as u32).min(self.rows) as usize;
+        (((state.0 >> 32) as usize).min(hi), hi)
+    }
+
+    /// Rows of the children: without the row that ends at this depth.
+    fn below(&self, depth: usize, state: State) -> (usize, usize) {
+        let (lo, hi) = self.unpack(state);
+        let ends_here = lo < hi && self.row_len(lo) <= depth;
+        (lo + usize::from(ends_here), hi)
+    }
+}
+
+fn fits(n: usize, what: &str) -> Result<u32> {
+    u32::try_from(n).map_err(|_| {
+        Error::input(format!(
+            "prefix index: {n} {what}, at most {} fit; split the catalogue",
+            u32::MAX
+        ))
+    })
+}
+
+impl Constraint for Trie {
+    fn root(&self) -> State {
+        Trie::pack(0, self.len())
+    }
+
+    fn expand(&self, prefix: &[Code], state: State, out: &mut Vec<Branch>) {
+        let level = prefix.len();
+        let (mut row, hi) = self.below(level, state);
+        while row < hi {
+            let next = match self.splits.get(level) {
+                Some(splits) if hi - row > 1 => splits.next(row + 1, hi),
+                _ => hi,
+            };
+            out.push(Branch { code: self.code(row, level), state: Trie::pack(row, next) });
+            row = next;
+        }
+    }
+
+    fn accepts(&self, prefix: &[Code], state: State) -> bool {
+        let (lo, hi) = self.unpack(state);
+        lo < hi && self.row_len(lo) == prefix.len()
+    }
+
+    fn step(&self, prefix: &[Code], state: State, code: Code) -> Option<State> {
+        let level = prefix.len();
+        let (lo, hi) = self.below(level, state);
+        let first = partition(lo, hi, |row| self.code(row, level) < code);
+        let end = partition(first, hi, |row| self.code(row, level) == code);
+        (first < end).then(|| Trie::pack(first, end))
+    }
+
+    fn continues(&self, prefix: &[Code], state: State) -> bool {
+        let (lo, hi) = self.below(prefix.len(), state);
+        lo < hi
+    }
+}
+
+/// First position of `lo..hi` for which `before` does not hold; it holds for a leading part only.
+pub(crate) fn partition(mut lo: usize, mut hi: usize, before: impl Fn(usize) -> bool) -> usize {
+    while lo < hi {
+        let middle = lo + (hi - lo) / 2;
+        if before(middle) {
+            lo = middle + 1;
+        } else {
+            hi = middle;
+        }
+    }
+    lo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(trie: &Trie, prefix: &[Code]) -> Vec<Code> {
+        let mut out = Vec::new();
+        trie.expand(prefix, trie.find(prefix).unwrap(), &mut out);
+        out.iter().map(|b| b.code).collect()
+    }
+
+    #[test]
+    fn hand_made_index_of_differing_lengths() {
+        let ids: [&[Code]; 5] = [&[2, 70_000], &[0, 1], &[0, 1, 4], &[0, 3], &[0, 1, 4]];
+        let trie = Trie::from_sids(ids).unwrap();
+        assert_eq!((trie.len(), trie.max_len()), (4, 3));
+        assert_eq!(codes(&trie, &[]), [0, 2]);
+        assert_eq!(codes(&trie, &[0]), [1, 3]);
+        assert_eq!(codes(&trie, &[0, 1]), [4]);
+        assert_eq!(codes(&trie, &[2]), [70_000]);
+        assert_eq!(trie.count(trie.find(&[0]).unwrap()), 3);
+        assert!(trie.contains(&[0, 1]) && trie.contains(&[0, 1, 4]) && !trie.contains(&[0]));
+        assert!(trie.continues(&[0, 1], trie.find(&[0, 1]).unwrap()));
+        assert!(!trie.continues(&[0, 3], trie.find(&[0, 3]).unwrap()));
+        assert_eq!(trie.find(&[1]), None);
+        assert_eq!(trie.find(&[0, 1, 4, 0]), None);
+        assert_eq!(trie.sid(1).collect::<Vec<_>>(), [0, 1, 4]);
+    }
+
+    #[test]
+    fn empty_and_refused() {
+        let empty = Trie::from_sids([]).unwrap();
+        assert!(empty.is_empty() && empty.find(&[]).is_none());
+        let mut out = Vec::new();
+        empty.expand(&[], empty.root(), &mut out);
+        assert!(out.is_empty() && !empty.accepts(&[], empty.root()));
+        assert!(Trie::from_sids([&[][..]]).is_err());
+        assert!(fits(1 << 33, "codes").unwrap_err().to_string().contains("8589934592 codes"));
+        assert!(empty.check_version(empty.version()).is_ok());
+        assert!(empty.check_version(empty.version() ^ 1).is_err());
+    }
+
+    #[test]
+    fn the_version_is_the_table_s_and_shared_ids_count_once() {
+        use sidereal_core::{CodeOrder, ItemId};
+        let rows = [(ItemId(0), &[1, 2][..]), (ItemId(1), &[1, 2]), (ItemId(2), &[0, 2])];
+        let table = SidTable::new(3, CodeOrder::Sequence, rows).unwrap();
+        let trie = Trie::new(&table).unwrap();
+        assert_eq!((trie.version(), trie.len()), (table.version(), 2));
+        // Two ids that differ at once need one bitmap: 4 codes of 2 bytes, two words.
+        assert_eq!(trie.bytes(), 4 * 2 + 16);
+    }
+}
