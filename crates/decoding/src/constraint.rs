@@ -5,6 +5,7 @@
 //! [`Unconstrained`] allows everything.
 
 use sidereal_core::Code;
+use std::sync::Arc;
 
 /// Opaque place inside a constraint after a prefix; each constraint packs its own meaning into it
 /// (a trie packs a range of sorted rows).
@@ -50,6 +51,34 @@ pub trait Constraint: Send + Sync {
         !branches.is_empty()
     }
 }
+
+macro_rules! constraint_behind {
+    ($($pointer:ty),*) => {$(
+        impl<C: Constraint + ?Sized> Constraint for $pointer {
+            fn root(&self) -> State {
+                (**self).root()
+            }
+
+            fn expand(&self, prefix: &[Code], state: State, out: &mut Vec<Branch>) {
+                (**self).expand(prefix, state, out)
+            }
+
+            fn accepts(&self, prefix: &[Code], state: State) -> bool {
+                (**self).accepts(prefix, state)
+            }
+
+            fn step(&self, prefix: &[Code], state: State, code: Code) -> Option<State> {
+                (**self).step(prefix, state, code)
+            }
+
+            fn continues(&self, prefix: &[Code], state: State) -> bool {
+                (**self).continues(prefix, state)
+            }
+        }
+    )*};
+}
+
+constraint_behind!(&C, Box<C>, Arc<C>);
 
 /// Whether `sid` is a whole identifier under `constraint`.
 pub fn accepts_sid(constraint: &dyn Constraint, sid: &[Code]) -> bool {

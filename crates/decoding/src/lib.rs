@@ -29,7 +29,7 @@
 //! assert_eq!(best[0].codes, [3, 3]); // the free optimum is an item
 //! assert_eq!(best[1].codes, [2, 1]);
 //! // The user has seen item 2.
-//! let unseen = Without::items(&trie, &table, &[ItemId(2)]);
+//! let unseen = Without::items(&trie, &table, &[ItemId(2)])?;
 //! let best = &beam.decode(&mut HighCodes, &[&unseen])?[0];
 //! assert_eq!(table.items_of(&best[0].codes).next(), Some(ItemId(1)));
 //! # Ok(())

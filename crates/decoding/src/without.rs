@@ -9,15 +9,16 @@
 
 use crate::trie::partition;
 use crate::{Branch, Constraint, State};
-use sidereal_core::{Code, ItemId, SidTable};
+use sidereal_core::{Code, Error, ItemId, Result, SidTable};
 use std::ops::Range;
 
-/// Another constraint without some of its identifiers.
+/// Another constraint without some of its identifiers. `C` owns the inner constraint or points to
+/// it: `&Trie`, `Arc<Trie>`, `&dyn Constraint`, another `Without`.
 ///
 /// More can be removed between the steps of a decoder: states stay those of the inner constraint.
-#[derive(Clone)]
-pub struct Without<'a> {
-    inner: &'a dyn Constraint,
+#[derive(Debug, Clone)]
+pub struct Without<C> {
+    inner: C,
     /// Identifiers taken away.
     removed: Prefixes,
     /// Prefixes with no identifier left at or below them.
@@ -25,12 +26,9 @@ pub struct Without<'a> {
     count: usize,
 }
 
-impl<'a> Without<'a> {
+impl<C: Constraint> Without<C> {
     /// `inner` without the given identifiers; those it does not accept are ignored.
-    pub fn new<'s>(
-        inner: &'a dyn Constraint,
-        sids: impl IntoIterator<Item = &'s [Code]>,
-    ) -> Without<'a> {
+    pub fn new<'s>(inner: C, sids: impl IntoIterator<Item = &'s [Code]>) -> Self {
         let mut without =
             Without { inner, removed: Prefixes::default(), dead: Prefixes::default(), count: 0 };
         for sid in sids {
@@ -41,13 +39,21 @@ impl<'a> Without<'a> {
 
     /// `inner` without the identifiers that belong to `items` alone. An identifier that another
     /// item shares stays, so the caller still has to drop the items when mapping back.
-    pub fn items(inner: &'a dyn Constraint, table: &SidTable, items: &[ItemId]) -> Without<'a> {
+    ///
+    /// Errors: an item outside the catalogue of the table.
+    pub fn items(inner: C, table: &SidTable, items: &[ItemId]) -> Result<Self> {
         let mut sorted = items.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
-        sorted.retain(|i| i.index() < table.n_items());
+        if let Some(last) = sorted.last().filter(|i| i.index() >= table.n_items()) {
+            return Err(Error::input(format!(
+                "cannot exclude item {}: the catalogue has {} items",
+                last.0,
+                table.n_items()
+            )));
+        }
         let goes = |sid: &&[Code]| table.items_of(sid).all(|i| sorted.binary_search(&i).is_ok());
-        Without::new(inner, sorted.iter().flat_map(|&i| table.sids_of(i)).filter(goes))
+        Ok(Without::new(inner, sorted.iter().flat_map(|&i| table.sids_of(i)).filter(goes)))
     }
 
     /// Takes one more identifier away; false when it was not there.
@@ -88,7 +94,7 @@ impl<'a> Without<'a> {
     }
 }
 
-impl Constraint for Without<'_> {
+impl<C: Constraint> Constraint for Without<C> {
     fn root(&self) -> State {
         self.inner.root()
     }
@@ -235,7 +241,10 @@ mod tests {
         let free = Unconstrained::new(vec![2, 2]);
         let one = Without::new(&free, [&[0, 0][..]]);
         assert_eq!(branches(&one, &[0]), [1]);
-        let two = Without::new(&one, [&[0, 1][..], &[0, 0]]);
+        let boxed: Box<dyn Constraint> =
+            Box::new(Without::new(std::sync::Arc::new(one.clone()), []));
+        assert_eq!(branches(&boxed, &[0]), [1]);
+        let two = Without::new(&one as &dyn Constraint, [&[0, 1][..], &[0, 0]]);
         assert_eq!((branches(&two, &[]), two.removed()), (vec![1], 1));
     }
 
@@ -244,9 +253,11 @@ mod tests {
         let rows = [(ItemId(0), &[1, 2][..]), (ItemId(1), &[1, 2]), (ItemId(2), &[1, 3])];
         let table = SidTable::new(3, CodeOrder::Sequence, rows).unwrap();
         let trie = Trie::new(&table).unwrap();
-        let left = Without::items(&trie, &table, &[ItemId(0), ItemId(2), ItemId(77)]);
+        let left = Without::items(&trie, &table, &[ItemId(0), ItemId(2)]).unwrap();
         assert_eq!((branches(&left, &[1]), left.removed()), (vec![2], 1));
-        let left = Without::items(&trie, &table, &[ItemId(1), ItemId(0)]);
+        let left = Without::items(&trie, &table, &[ItemId(1), ItemId(0)]).unwrap();
         assert_eq!(branches(&left, &[1]), [3]);
+        let e = Without::items(&trie, &table, &[ItemId(3)]).unwrap_err().to_string();
+        assert!(e.contains("item 3") && e.contains("3 items"), "{e}");
     }
 }

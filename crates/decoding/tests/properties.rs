@@ -176,7 +176,7 @@ proptest! {
         let trie = trie(&set);
         let beam = Beam::new(options(width, masked)).unwrap();
         // Request i lacks the first i * gone / 4 identifiers: constraints differ in the batch.
-        let withouts: Vec<Without> = (0..keys.len())
+        let withouts: Vec<_> = (0..keys.len())
             .map(|i| Without::new(&trie, set.iter().take(i * gone / 4).map(Vec::as_slice)))
             .collect();
         let constraints: Vec<&dyn Constraint> = withouts.iter().map(|w| w as _).collect();
