@@ -1,0 +1,191 @@
+//! One pass over the rows: residual, nearest code, centroid sums, all while the tile is in cache.
+//!
+//! Chunks of [`CHUNK`] rows go to threads; each has its own f32 partial sums (`K x D`), which are
+//! then added to the f64 totals in chunk order. The size of a chunk is fixed and a wave of chunks
+//! is only a limit on memory, so the result is the same for any number of threads.
+
+use super::centroids::{Centroids, TILE};
+use super::squared_norm;
+use crate::residual::Residuals;
+use rayon::prelude::*;
+use sidereal_core::Code;
+
+/// Rows whose sums are added up in f32 before they join the f64 totals.
+const CHUNK: usize = 4 * TILE;
+
+/// Which rows a pass visits.
+#[derive(Clone, Copy)]
+pub(crate) enum Rows<'a> {
+    /// The first so many rows, in order.
+    First(usize),
+    /// These rows, in this order.
+    Listed(&'a [u32]),
+}
+
+impl Rows<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Rows::First(n) => *n,
+            Rows::Listed(rows) => rows.len(),
+        }
+    }
+
+    /// The row at a position.
+    pub(crate) fn get(&self, at: usize) -> usize {
+        match self {
+            Rows::First(_) => at,
+            Rows::Listed(rows) => rows[at] as usize,
+        }
+    }
+}
+
+/// Codes and squared distances of the visited rows, by position.
+#[derive(Default)]
+pub(crate) struct Assigned {
+    pub codes: Vec<Code>,
+    pub distances: Vec<f32>,
+}
+
+/// What the update of the centroids needs.
+pub(crate) struct Sums {
+    /// Sum of the rows of each code, shape `K x D`.
+    pub sums: Vec<f64>,
+    /// Rows of each code.
+    pub counts: Vec<u64>,
+    /// Sum of squared distances.
+    pub distortion: f64,
+    /// Rows whose code is another than in the pass before.
+    pub changed: usize,
+}
+
+/// Working memory of passes, kept between them.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    parts: Vec<Part>,
+}
+
+#[derive(Default)]
+struct Part {
+    sums: Vec<f32>,
+    counts: Vec<u32>,
+    distortion: f64,
+    changed: usize,
+    tile: Vec<f32>,
+    scores: Vec<f32>,
+    codes: Vec<Code>,
+    best: Vec<f32>,
+}
+
+/// Whether a pass also adds up the rows of each code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Collect {
+    Codes,
+    Sums,
+}
+
+/// Assigns every row of `rows` to its nearest centroid.
+pub(crate) fn pass(
+    source: &Residuals<'_>,
+    rows: Rows<'_>,
+    centroids: &Centroids,
+    collect: Collect,
+    assigned: &mut Assigned,
+    scratch: &mut Scratch,
+) -> Sums {
+    let (n, k, dim) = (rows.len(), centroids.width(), centroids.dim());
+    assigned.codes.resize(n, Code::MAX);
+    assigned.distances.resize(n, 0.0);
+    let size = if collect == Collect::Sums { k } else { 0 };
+    let mut total =
+        Sums { sums: vec![0.0; size * dim], counts: vec![0; size], distortion: 0.0, changed: 0 };
+    let wave = 4 * rayon::current_num_threads();
+    scratch.parts.resize_with(wave, Part::default);
+    let outputs = assigned
+        .codes
+        .chunks_mut(wave * CHUNK)
+        .zip(assigned.distances.chunks_mut(wave * CHUNK))
+        .enumerate();
+    for (w, (codes, distances)) in outputs {
+        let used = codes.len().div_ceil(CHUNK);
+        codes
+            .par_chunks_mut(CHUNK)
+            .zip(distances.par_chunks_mut(CHUNK))
+            .zip(scratch.parts.par_iter_mut())
+            .enumerate()
+            .with_max_len(1)
+            .for_each(|(c, ((codes, distances), part))| {
+                part.reset(size, dim);
+                let first = (w * wave + c) * CHUNK;
+                part.run(source, rows, first, centroids, collect, codes, distances);
+            });
+        add_up(&mut total, &scratch.parts[..used], dim);
+    }
+    total
+}
+
+fn add_up(total: &mut Sums, parts: &[Part], dim: usize) {
+    for p in parts {
+        total.distortion += p.distortion;
+        total.changed += p.changed;
+    }
+    for (k, count) in total.counts.iter_mut().enumerate() {
+        *count += parts.iter().map(|p| u64::from(p.counts[k])).sum::<u64>();
+    }
+    let block = 16 * dim;
+    total.sums.par_chunks_mut(block).enumerate().for_each(|(b, out)| {
+        let at = b * block;
+        for p in parts {
+            for (o, v) in out.iter_mut().zip(&p.sums[at..]) {
+                *o += f64::from(*v);
+            }
+        }
+    });
+}
+
+impl Part {
+    fn reset(&mut self, size: usize, dim: usize) {
+        self.sums.clear();
+        self.sums.resize(size * dim, 0.0);
+        self.counts.clear();
+        self.counts.resize(size, 0);
+        self.distortion = 0.0;
+        self.changed = 0;
+    }
+
+    fn run(
+        &mut self,
+        source: &Residuals<'_>,
+        rows: Rows<'_>,
+        first: usize,
+        centroids: &Centroids,
+        collect: Collect,
+        codes: &mut [Code],
+        distances: &mut [f32],
+    ) {
+        let dim = centroids.dim();
+        let tiles = codes.chunks_mut(TILE).zip(distances.chunks_mut(TILE)).enumerate();
+        for (t, (codes, distances)) in tiles {
+            let start = first + t * TILE;
+            let tile = source.tile(rows, start, codes.len(), &mut self.tile);
+            self.codes.resize(codes.len(), 0);
+            self.best.resize(codes.len(), 0.0);
+            centroids.nearest(tile, &mut self.scores, &mut self.codes, &mut self.best);
+            for (i, row) in tile.chunks_exact(dim).enumerate() {
+                let code = self.codes[i];
+                // Rounding may leave a tiny negative number where the distance is zero.
+                let distance = (self.best[i] + squared_norm(row)).max(0.0);
+                self.distortion += f64::from(distance);
+                self.changed += usize::from(codes[i] != code);
+                codes[i] = code;
+                distances[i] = distance;
+                if collect == Collect::Sums {
+                    self.counts[code as usize] += 1;
+                    let at = code as usize * dim;
+                    for (s, v) in self.sums[at..at + dim].iter_mut().zip(row) {
+                        *s += v;
+                    }
+                }
+            }
+        }
+    }
+}

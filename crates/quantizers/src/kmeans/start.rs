@@ -1,0 +1,211 @@
+//! First centroids of a level, from a buffer of residuals.
+//!
+//! k-means++ (Arthur and Vassilvitskii 2007): the first centroid is uniform, each next one is a
+//! row drawn with probability proportional to its squared distance to the nearest centroid so
+//! far. Where all distances are zero the rest is drawn uniformly. The greedy form of the same paper
+//! draws several rows each time and keeps the one that leaves the smallest sum of distances: it
+//! rarely spends two centroids on one cluster. Cost `n0 K D` a candidate.
+
+use super::{squared_distance, squared_norm};
+use crate::product::product;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use sidereal_core::Matrix;
+
+/// How the first centroids are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// Spread out: by squared distance to the centroids chosen before.
+    #[serde(rename = "k-means++")]
+    PlusPlus,
+    /// Rows drawn uniformly, each at most once.
+    Random,
+}
+
+/// Rows that one task works on.
+const BLOCK: usize = 256;
+
+/// How many rows k-means++ draws for each centroid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Candidates {
+    /// `2 + ln K`, rounded down: the usual choice of the greedy form.
+    ByWidth,
+    /// So many; one is the plain form.
+    Fixed(u32),
+}
+
+impl Candidates {
+    fn count(self, width: usize) -> usize {
+        match self {
+            Candidates::ByWidth => 2 + (width as f64).ln() as usize,
+            Candidates::Fixed(n) => n as usize,
+        }
+    }
+}
+
+/// `width` centroids of shape `width x D` from `buffer`, which has at least `width` rows.
+pub(crate) fn choose(
+    start: Start,
+    buffer: &Matrix,
+    width: usize,
+    candidates: Candidates,
+    rng: &mut ChaCha8Rng,
+) -> Matrix {
+    let rows = match start {
+        Start::PlusPlus => plus_plus(buffer, width, candidates, rng),
+        Start::Random => rand::seq::index::sample(rng, buffer.rows(), width).into_vec(),
+    };
+    let mut out = Matrix::zeros(width, buffer.cols());
+    for (i, row) in rows.into_iter().enumerate() {
+        out.row_mut(i).copy_from_slice(buffer.row(row));
+    }
+    out
+}
+
+fn plus_plus(
+    buffer: &Matrix,
+    width: usize,
+    candidates: Candidates,
+    rng: &mut ChaCha8Rng,
+) -> Vec<usize> {
+    let n = buffer.rows();
+    let count = candidates.count(width);
+    let norms: Vec<f32> = (0..n).map(|i| squared_norm(buffer.row(i))).collect();
+    let mut nearest = vec![f32::INFINITY; n];
+    let mut chosen = Vec::with_capacity(width);
+    let mut drawn = Vec::with_capacity(count);
+    while chosen.len() < width {
+        if let Some(&last) = chosen.last() {
+            lower(&mut nearest, buffer, last);
+        }
+        drawn.clear();
+        if chosen.is_empty() {
+            drawn.push(rng.random_range(0..n));
+        } else {
+            drawn.extend((0..count).map_while(|_| by_weight(&nearest, rng)));
+        }
+        chosen.push(match drawn[..] {
+            [] => rng.random_range(0..n),
+            [one] => one,
+            _ => drawn[lowest_potential(buffer, &norms, &nearest, &drawn)],
+        });
+    }
+    chosen
+}
+
+/// Which of the drawn rows would leave the smallest sum of distances, first of equals.
+///
+/// These distances come from one dense product a block, since they only compare candidates; the
+/// weights of later draws are exact differences.
+fn lowest_potential(buffer: &Matrix, norms: &[f32], nearest: &[f32], drawn: &[usize]) -> usize {
+    let (dim, count) = (buffer.cols(), drawn.len());
+    let mut transposed = vec![0.0; dim * count];
+    for (c, &row) in drawn.iter().enumerate() {
+        for (d, v) in buffer.row(row).iter().enumerate() {
+            transposed[d * count + c] = *v;
+        }
+    }
+    let blocks = buffer.data().par_chunks(BLOCK * dim).enumerate();
+    let sums: Vec<Vec<f64>> = blocks
+        .map(|(b, rows)| {
+            let n = rows.len() / dim;
+            let mut dots = vec![0.0; n * count];
+            product(n, dim, count, rows, &transposed, &mut dots);
+            let mut sums = vec![0.0; count];
+            for (i, dots) in dots.chunks_exact(count).enumerate() {
+                let at = b * BLOCK + i;
+                for (c, sum) in sums.iter_mut().enumerate() {
+                    let distance = norms[at] + norms[drawn[c]] - 2.0 * dots[c];
+                    *sum += f64::from(nearest[at].min(distance.max(0.0)));
+                }
+            }
+            sums
+        })
+        .collect();
+    // Blocks are added in their order.
+    let total = |c: usize| sums.iter().map(|s| s[c]).sum::<f64>();
+    let totals: Vec<f64> = (0..count).map(total).collect();
+    (1..count).fold(0, |best, c| if totals[c] < totals[best] { c } else { best })
+}
+
+/// Takes the distances to the newest centroid into account.
+fn lower(nearest: &mut [f32], buffer: &Matrix, centroid: usize) {
+    let c = buffer.row(centroid);
+    nearest.par_chunks_mut(BLOCK).enumerate().for_each(|(b, out)| {
+        for (i, d) in out.iter_mut().enumerate() {
+            *d = d.min(squared_distance(buffer.row(b * BLOCK + i), c));
+        }
+    });
+}
+
+/// An index drawn by weight; `None` when all weights are zero.
+fn by_weight(weights: &[f32], rng: &mut ChaCha8Rng) -> Option<usize> {
+    let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
+    if total <= 0.0 {
+        return None;
+    }
+    let target = rng.random::<f64>() * total;
+    let mut sum = 0.0;
+    for (i, &w) in weights.iter().enumerate() {
+        sum += f64::from(w);
+        if sum > target {
+            return Some(i);
+        }
+    }
+    weights.iter().rposition(|&w| w > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidereal_core::seed::stream;
+
+    #[test]
+    fn far_points_are_drawn_by_their_squared_distance() {
+        // From 0, the points 1 and 3 have weights 1 and 9.
+        let data = Matrix::new(3, 1, vec![0.0, 1.0, 3.0]).unwrap();
+        let (mut from_zero, mut far) = (0, 0);
+        for i in 0..20_000 {
+            let rows = plus_plus(&data, 2, Candidates::Fixed(1), &mut stream(1, "test", i));
+            assert_ne!(rows[0], rows[1]);
+            if rows[0] == 0 {
+                from_zero += 1;
+                far += usize::from(rows[1] == 2);
+            }
+        }
+        let share = far as f64 / from_zero as f64;
+        assert!((share - 0.9).abs() < 0.015, "{share}");
+        assert!((from_zero as f64 / 20_000.0 - 1.0 / 3.0).abs() < 0.015);
+    }
+
+    #[test]
+    fn of_several_candidates_the_best_is_kept() {
+        // With rows 0, 1 and 3 and the first centroid at 0, the row 3 leaves 1, the row 1 leaves 4.
+        let data = Matrix::new(3, 1, vec![0.0, 1.0, 3.0]).unwrap();
+        let norms = [0.0, 1.0, 9.0];
+        assert_eq!(lowest_potential(&data, &norms, &norms, &[1, 2]), 1);
+        assert_eq!(lowest_potential(&data, &norms, &norms, &[2, 1, 2]), 0);
+        assert_eq!(Candidates::ByWidth.count(256), 7);
+    }
+
+    #[test]
+    fn equal_points_fall_back_to_uniform_draws() {
+        let data = Matrix::new(4, 2, vec![7.0; 8]).unwrap();
+        let c = choose(Start::PlusPlus, &data, 3, Candidates::ByWidth, &mut stream(1, "test", 0));
+        assert_eq!(c.data(), [7.0; 6]);
+    }
+
+    #[test]
+    fn distinct_points_are_never_drawn_twice() {
+        for start in [Start::PlusPlus, Start::Random] {
+            let data = Matrix::new(6, 1, (0..6).map(|i| i as f32).collect()).unwrap();
+            let c = choose(start, &data, 6, Candidates::ByWidth, &mut stream(3, "test", 0));
+            let mut got = c.into_data();
+            got.sort_by(f32::total_cmp);
+            assert_eq!(got, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        }
+    }
+}

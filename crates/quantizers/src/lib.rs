@@ -1,0 +1,74 @@
+//! Quantizers, identifiers and collision policies, with a report on the IDs they give.
+//!
+//! A quantizer turns item vectors (`N x D`) into codes (`N x L`); an identifier turns codes into
+//! the SID table, resolving or tolerating collisions.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`rq_kmeans`] | residual k-means, Lloyd or mini-batch |
+//! | [`random`] | the control: codes that know nothing of the item |
+//! | [`residual`] | the residual loop and the codebook it reads |
+//! | [`kmeans`] | one level of k-means: start, pass over the rows, updates |
+//! | [`identifiers`] | collision policies |
+//! | [`report`] | usage, entropy, collisions, reconstruction error |
+//! | [`files`] | codebooks and SID tables as safetensors |
+
+pub mod files;
+pub mod identifiers;
+pub mod kmeans;
+mod levels;
+mod product;
+pub mod random;
+pub mod report;
+pub mod residual;
+pub mod rq_kmeans;
+
+pub use files::{load_codebook, load_sids, save_codebook, save_sids};
+pub use identifiers::{Ordinal, OrdinalOptions, OrdinalStart, Tolerate, TolerateOptions};
+pub use random::{Random, RandomCodebook, RandomOptions};
+pub use report::{LevelReport, SidReport};
+pub use residual::{ResidualCodebook, ResidualScale};
+pub use rq_kmeans::{RqKMeans, RqKMeansOptions};
+
+use sidereal_core::{Catalog, Entry, Identifier, Quantizer, Result};
+
+/// Adds this crate's quantizers: `rq-kmeans` and `random`.
+pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
+    let origin = env!("CARGO_PKG_NAME");
+    quantizers.add(Entry::new(
+        "rq-kmeans",
+        origin,
+        "Residual k-means: one k-means per level on what the level before left over \
+         (arXiv 2507.22224, 2402.18334).",
+        |options: RqKMeansOptions, _: &()| {
+            Ok(Box::new(RqKMeans::new(options)?) as Box<dyn Quantizer>)
+        },
+    ))?;
+    quantizers.add(Entry::new(
+        "random",
+        origin,
+        "Uniformly random codes: the control that shows what the content of codes is worth \
+         (arXiv 2305.05065, section 4.2).",
+        |options: RandomOptions, _: &()| Ok(Box::new(Random::new(options)?) as Box<dyn Quantizer>),
+    ))
+}
+
+/// Adds this crate's identifiers: `ordinal` and `tolerate`.
+pub fn register_identifiers(identifiers: &mut Catalog<dyn Identifier>) -> Result<()> {
+    let origin = env!("CARGO_PKG_NAME");
+    identifiers.add(Entry::new(
+        "ordinal",
+        origin,
+        "Appends one digit that counts the items of a shared code tuple \
+         (arXiv 2305.05065, 2507.22224).",
+        |options: OrdinalOptions, _: &()| {
+            Ok(Box::new(Ordinal::new(options)) as Box<dyn Identifier>)
+        },
+    ))?;
+    identifiers.add(Entry::new(
+        "tolerate",
+        origin,
+        "Keeps the codes as they are: several items may share an ID (arXiv 2507.22224, table 7).",
+        |_: TolerateOptions, _: &()| Ok(Box::new(Tolerate) as Box<dyn Identifier>),
+    ))
+}
