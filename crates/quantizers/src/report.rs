@@ -68,21 +68,10 @@ impl SidReport {
     }
 
     /// Of a finished table; a level is as wide as its largest code asks for.
-    pub fn of_table(table: &SidTable) -> Self {
-        let sorted = table.sorted_rows();
+    pub fn of_table(table: &SidTable) -> Result<Self> {
         let same = |a: &u32, b: &u32| table.sid(*a as usize) == table.sid(*b as usize);
-        let buckets = sorted.chunk_by(same).map(<[u32]>::len);
-        // The widths come from the table, so no code is outside its level.
-        Self::build(table.n_rows(), |r| table.sid(r), buckets, table.widths()).unwrap_or_else(
-            |_| SidReport {
-                rows: 0,
-                distinct: 0,
-                distinct_share: 0.0,
-                collision_rate: 0.0,
-                largest_bucket: 0,
-                levels: Vec::new(),
-            },
-        )
+        let buckets = table.sorted_rows().chunk_by(same).map(<[u32]>::len);
+        Self::build(table.n_rows(), |r| table.sid(r), buckets, table.widths())
     }
 
     fn build<'a>(
@@ -298,7 +287,7 @@ mod tests {
         let rows: [(ItemId, &[Code]); 3] =
             [(ItemId(0), &[1]), (ItemId(1), &[1, 5]), (ItemId(2), &[1])];
         let t = SidTable::new(3, CodeOrder::Sequence, rows).unwrap();
-        let r = SidReport::of_table(&t);
+        let r = SidReport::of_table(&t).unwrap();
         assert_eq!((r.distinct, r.largest_bucket, r.levels.len()), (2, 2, 2));
         assert_eq!((r.levels[0].entropy, r.levels[0].perplexity), (0.0, 1.0));
         assert_eq!((r.levels[1].width, r.levels[1].used), (6, 1));

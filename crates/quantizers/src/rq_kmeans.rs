@@ -50,7 +50,8 @@ sidereal_core::options! {
         /// First centroids: `k-means++` or `random` (distinct rows).
         pub start: Start = Start::PlusPlus,
         /// Rows that the first centroids are chosen from, drawn anew at each level; at least the
-        /// largest width, or 0 for all rows. GRID: 3072.
+        /// largest width, or 0 for all rows (then two more copies of the vectors are in memory for a
+        /// while). GRID: 3072.
         pub start_rows: u32 = 3072,
         /// Rows that k-means++ draws for each centroid, keeping the best: 1 is the plain form (GRID),
         /// 0 takes 2 + ln K.
@@ -59,7 +60,7 @@ sidereal_core::options! {
         /// for no vectors.
         pub normalize_residuals: bool = false,
         /// Lloyd stops when an iteration lowers the distortion by no more than this share, 0 up to
-        /// (not including) 1; 0 goes on until no code changes.
+        /// (not including) 1; 0 goes on as long as it falls.
         pub tolerance: f64 = 1e-4,
         /// What Lloyd does with a code that no row chose: `farthest` moves it onto the row that is
         /// farthest from its centroid, `keep` leaves it.
@@ -68,6 +69,21 @@ sidereal_core::options! {
 }
 
 /// Fits a [`ResidualCodebook`] by k-means.
+///
+/// ```
+/// use sidereal_core::{Codebook, Matrix, QuantizerInput, Run};
+/// use sidereal_quantizers::{RqKMeans, RqKMeansOptions};
+/// # fn main() -> sidereal_core::Result<()> {
+/// let x = Matrix::new(4, 1, vec![0.0, 1.0, 10.0, 11.0])?;
+/// let input = QuantizerInput::vectors(x.view());
+/// let options = RqKMeansOptions { levels: vec![2, 2], ..Default::default() };
+/// let book = RqKMeans::new(options)?.fit_residual(&input, &Run::quiet(7))?;
+/// let codes = book.quantize(&input)?;
+/// assert_eq!(codes.row(0)[0], codes.row(1)[0]); // near neighbours share their first code
+/// assert_eq!(book.reconstruct(&codes, 2), Some(x.clone()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct RqKMeans {
     options: RqKMeansOptions,

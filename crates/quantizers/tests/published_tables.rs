@@ -1,5 +1,7 @@
 //! Published code tables of Amazon Beauty: the report gives the figures their publisher gives.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests may panic
+
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use sidereal_core::Codes;

@@ -1,9 +1,11 @@
 //! Residual k-means as a whole: identities, optimality on tiny sets, determinism, bad input.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests may panic
+
 use rand::Rng;
 use sidereal_core::{Catalog, Codebook, Codes, Matrix, Quantizer, QuantizerInput, Run, Spec, seed};
 use sidereal_quantizers::{
-    ResidualCodebook, RqKMeans, RqKMeansOptions, kmeans::Start, rq_kmeans::Method,
+    ResidualCodebook, ResidualScale, RqKMeans, RqKMeansOptions, kmeans::Start, rq_kmeans::Method,
 };
 
 fn matrix(cols: usize, data: Vec<f32>) -> Matrix {
@@ -164,9 +166,8 @@ fn lloyd_never_raises_the_distortion() {
     let x = gaussian(1500, 8, 2);
     for start in [Start::PlusPlus, Start::Random] {
         let left = |iterations| {
-            let levels = vec![40];
-            let o = RqKMeansOptions { levels, iterations, tolerance: 0.0, start, ..exact() };
-            residuals(&fit(RqKMeansOptions { iterations, ..o }, &x, 4), &x)[1]
+            let o = RqKMeansOptions { levels: vec![40], iterations, start, ..exact() };
+            residuals(&fit(o, &x, 4), &x)[1]
         };
         let curve: Vec<f64> = (1..15).map(left).collect();
         assert!(curve.windows(2).all(|w| w[1] <= w[0] * (1.0 + 1e-6)), "{curve:?}");
@@ -188,6 +189,27 @@ fn converged_centroids_are_the_means_of_their_rows() {
             assert!((f64::from(book.level(0).row(k as usize)[d]) - mean).abs() < 1e-5);
         }
     }
+}
+
+/// The gradient of `sum ||r - C[c]||^2` in the codebook is `2 sum (C[c] - r)`: at a converged level
+/// it is zero, and a step along it changes no code.
+#[test]
+fn a_converged_level_is_a_fixed_point_of_the_gradient() {
+    let x = gaussian(900, 4, 6);
+    let book = fit(RqKMeansOptions { levels: vec![12], ..exact() }, &x, 1);
+    let codes = quantize(&book, &x);
+    let mut gradient = Matrix::zeros(12, 4);
+    for i in 0..900 {
+        let k = codes.row(i)[0] as usize;
+        for d in 0..4 {
+            gradient.row_mut(k)[d] += 2.0 * (book.level(0).row(k)[d] - x.row(i)[d]);
+        }
+    }
+    assert!(gradient.data().iter().all(|g| g.abs() < 1e-3), "{gradient:?}");
+    let mut stepped = book.level(0).clone();
+    stepped.data_mut().iter_mut().zip(gradient.data()).for_each(|(c, g)| *c -= 1e-3 * g);
+    let stepped = ResidualCodebook::new(vec![stepped], ResidualScale::Raw).unwrap();
+    assert_eq!(quantize(&stepped, &x), codes);
 }
 
 #[test]

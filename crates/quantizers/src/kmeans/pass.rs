@@ -1,6 +1,6 @@
 //! One pass over the rows: residual, nearest code, centroid sums, all while the tile is in cache.
 //!
-//! Chunks of [`CHUNK`] rows go to threads; each has its own f32 partial sums (`K x D`), which are
+//! Chunks of `CHUNK` rows go to threads; each has its own f32 partial sums (`K x D`), which are
 //! then added to the f64 totals in chunk order. The size of a chunk is fixed and a wave of chunks
 //! is only a limit on memory, so the result is the same for any number of threads.
 

@@ -73,7 +73,7 @@ fn plus_plus(
 ) -> Vec<usize> {
     let n = buffer.rows();
     let count = candidates.count(width);
-    let norms: Vec<f32> = (0..n).map(|i| squared_norm(buffer.row(i))).collect();
+    let compare = (count > 1).then(|| Compare::new(buffer));
     let mut nearest = vec![f32::INFINITY; n];
     let mut chosen = Vec::with_capacity(width);
     let mut drawn = Vec::with_capacity(count);
@@ -87,48 +87,67 @@ fn plus_plus(
         } else {
             drawn.extend((0..count).map_while(|_| by_weight(&nearest, rng)));
         }
-        chosen.push(match drawn[..] {
-            [] => rng.random_range(0..n),
-            [one] => one,
-            _ => drawn[lowest_potential(buffer, &norms, &nearest, &drawn)],
+        chosen.push(match (&drawn[..], &compare) {
+            ([], _) => rng.random_range(0..n),
+            ([_, _, ..], Some(compare)) => drawn[compare.best(&nearest, &drawn)],
+            ([first, ..], _) => *first,
         });
     }
     chosen
 }
 
-/// Which of the drawn rows would leave the smallest sum of distances, first of equals.
-///
-/// These distances come from one dense product a block, since they only compare candidates; the
-/// weights of later draws are exact differences.
-fn lowest_potential(buffer: &Matrix, norms: &[f32], nearest: &[f32], drawn: &[usize]) -> usize {
-    let (dim, count) = (buffer.cols(), drawn.len());
-    let mut transposed = vec![0.0; dim * count];
-    for (c, &row) in drawn.iter().enumerate() {
-        for (d, v) in buffer.row(row).iter().enumerate() {
-            transposed[d * count + c] = *v;
-        }
-    }
-    let blocks = buffer.data().par_chunks(BLOCK * dim).enumerate();
-    let sums: Vec<Vec<f64>> = blocks
-        .map(|(b, rows)| {
+/// The buffer as the products with a few candidates read it: blocks of rows, each transposed.
+struct Compare<'a> {
+    buffer: &'a Matrix,
+    blocks: Vec<f32>,
+    norms: Vec<f32>,
+}
+
+impl<'a> Compare<'a> {
+    fn new(buffer: &'a Matrix) -> Self {
+        let dim = buffer.cols();
+        let mut blocks = vec![0.0; buffer.data().len()];
+        let pairs = blocks.par_chunks_mut(BLOCK * dim).zip(buffer.data().par_chunks(BLOCK * dim));
+        pairs.for_each(|(out, rows)| {
             let n = rows.len() / dim;
-            let mut dots = vec![0.0; n * count];
-            product(n, dim, count, rows, &transposed, &mut dots);
-            let mut sums = vec![0.0; count];
-            for (i, dots) in dots.chunks_exact(count).enumerate() {
-                let at = b * BLOCK + i;
-                for (c, sum) in sums.iter_mut().enumerate() {
-                    let distance = norms[at] + norms[drawn[c]] - 2.0 * dots[c];
-                    *sum += f64::from(nearest[at].min(distance.max(0.0)));
-                }
+            for (i, row) in rows.chunks_exact(dim).enumerate() {
+                row.iter().enumerate().for_each(|(d, v)| out[d * n + i] = *v);
             }
-            sums
-        })
-        .collect();
-    // Blocks are added in their order.
-    let total = |c: usize| sums.iter().map(|s| s[c]).sum::<f64>();
-    let totals: Vec<f64> = (0..count).map(total).collect();
-    (1..count).fold(0, |best, c| if totals[c] < totals[best] { c } else { best })
+        });
+        let norms = buffer.data().chunks_exact(dim).map(squared_norm).collect();
+        Compare { buffer, blocks, norms }
+    }
+
+    /// Which of the drawn rows would leave the smallest sum of distances, first of equals.
+    ///
+    /// These distances come from one dense product a block, since they only compare candidates;
+    /// the weights of later draws are exact differences.
+    fn best(&self, nearest: &[f32], drawn: &[usize]) -> usize {
+        let (dim, count) = (self.buffer.cols(), drawn.len());
+        let rows: Vec<f32> = drawn.iter().flat_map(|&r| self.buffer.row(r)).copied().collect();
+        let blocks = self.blocks.par_chunks(BLOCK * dim).enumerate();
+        let sums: Vec<Vec<f64>> = blocks
+            .map(|(b, block)| {
+                let n = block.len() / dim;
+                let mut dots = vec![0.0; count * n];
+                product(count, dim, n, &rows, block, &mut dots);
+                let at = b * BLOCK..b * BLOCK + n;
+                let (nearest, norms) = (&nearest[at.clone()], &self.norms[at]);
+                let potential = |(dots, &row): (&[f32], &usize)| {
+                    let left = |((dot, norm), near): ((&f32, &f32), &f32)| {
+                        let distance = norm + self.norms[row] - 2.0 * dot;
+                        f64::from(near.min(distance.max(0.0)))
+                    };
+                    dots.iter().zip(norms).zip(nearest).map(left).sum()
+                };
+                dots.chunks_exact(n).zip(drawn).map(potential).collect()
+            })
+            .collect();
+        // Blocks are added in their order.
+        let total = |c: usize| sums.iter().map(|s| s[c]).sum::<f64>();
+        let totals: Vec<f64> = (0..count).map(total).collect();
+        (1..count).fold(0, |best, c| if totals[c] < totals[best] { c } else { best })
+    }
 }
 
 /// Takes the distances to the newest centroid into account.
@@ -185,9 +204,22 @@ mod tests {
     fn of_several_candidates_the_best_is_kept() {
         // With rows 0, 1 and 3 and the first centroid at 0, the row 3 leaves 1, the row 1 leaves 4.
         let data = Matrix::new(3, 1, vec![0.0, 1.0, 3.0]).unwrap();
-        let norms = [0.0, 1.0, 9.0];
-        assert_eq!(lowest_potential(&data, &norms, &norms, &[1, 2]), 1);
-        assert_eq!(lowest_potential(&data, &norms, &norms, &[2, 1, 2]), 0);
+        let compare = Compare::new(&data);
+        let nearest = [0.0, 1.0, 9.0];
+        assert_eq!(compare.best(&nearest, &[1, 2]), 1);
+        assert_eq!(compare.best(&nearest, &[2, 1, 2]), 0);
+        // More rows than a block: the best of the candidates by distances written out.
+        let data: Vec<f32> = (0..1800).map(|i| ((i * 7919) % 1009) as f32 / 100.0).collect();
+        let data = Matrix::new(600, 3, data).unwrap();
+        let nearest: Vec<f32> =
+            (0..600).map(|i| squared_distance(data.row(i), data.row(0))).collect();
+        let drawn = [17, 300, 599, 42, 555];
+        let left = |c: usize| -> f64 {
+            let to = |i: usize| nearest[i].min(squared_distance(data.row(i), data.row(drawn[c])));
+            (0..600).map(|i| f64::from(to(i))).sum()
+        };
+        let best = Compare::new(&data).best(&nearest, &drawn);
+        assert!((0..5).all(|c| left(best) <= left(c) * (1.0 + 1e-5)));
         assert_eq!(Candidates::ByWidth.count(256), 7);
     }
 
