@@ -106,7 +106,7 @@ fn conventional(name: &str) -> &str {
 }
 
 /// The column that `name` goes to: its conventional one, unless that stands there too.
-pub(crate) fn column_of<'a>(name: &'a str, has: impl Fn(&str) -> bool) -> &'a str {
+pub(crate) fn column_of(name: &str, has: impl Fn(&str) -> bool) -> &str {
     let usual = conventional(name);
     if usual != name && has(usual) { name } else { usual }
 }

@@ -31,7 +31,7 @@ pub mod synthetic;
 pub use augment::{Augment, Sample, Samples};
 pub use dataset::{Dataset, LoadReport, Part};
 pub use filter::{BadLines, Duplicates};
-//pub use inspect::{ColumnSummary, FirstItem, Inspection, Lengths, TimeRange, inspect};
+pub use inspect::{ColumnSummary, FirstItem, Inspection, Lengths, TimeRange, inspect};
 pub use sink::TimeUnit;
 pub use source::{Source, register};
 pub use split::{EvalSet, SplitReport, Splits, Splitter, register_splits};

@@ -143,7 +143,11 @@ impl Sink {
     }
 
     /// Orders and filters what came, for dense numbers: they stay where nothing is filtered.
-    pub(crate) fn finish_dense(self, run: &Run<'_>) -> Result<(Histories, LoadReport)> {
+    pub(crate) fn finish_dense(
+        self,
+        time_divisor: i64,
+        run: &Run<'_>,
+    ) -> Result<(Histories, LoadReport)> {
         let Sink { path, filters, mut report, ids, rows } = self;
         let Ids::Dense { users, items, seen_users, seen_items } = ids else {
             return Err(Error::mismatch("text ids need `finish`"));
@@ -160,8 +164,16 @@ impl Sink {
                 ));
             }
         }
-        let histories =
-            histories(rows, users as usize, items as usize, &filters, 1, &path, &mut report, run)?;
+        let histories = histories(
+            rows,
+            users as usize,
+            items as usize,
+            &filters,
+            time_divisor,
+            &path,
+            &mut report,
+            run,
+        )?;
         warn(&report, run);
         Ok((histories, report))
     }

@@ -1,6 +1,6 @@
 //! The trait of all readers, and their names.
 
-use crate::{Dataset, sources};
+use crate::{Dataset, sources, synthetic};
 use sidereal_core::{Catalog, Result, Run};
 use std::path::PathBuf;
 
@@ -22,5 +22,5 @@ pub fn register(catalog: &mut Catalog<dyn Source>) -> Result<()> {
     sources::recbole::register(catalog)?;
     sources::delimited::register(catalog)?;
     sources::parquet::register(catalog)?;
-    Ok(())
+    synthetic::register(catalog)
 }

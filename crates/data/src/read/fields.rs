@@ -128,7 +128,13 @@ impl<'a> Records<'a> {
         }
         self.line = self.lines.number();
         loop {
-            let Some(more) = self.lines.next()? else { break };
+            let Some(more) = self.lines.next()? else {
+                return Err(Error::data_line(
+                    self.lines.path(),
+                    self.line,
+                    "a quote is opened here and never closed",
+                ));
+            };
             self.joined.push(b'\n');
             self.joined.extend_from_slice(more);
             if self.format.open(more) {

@@ -35,18 +35,6 @@ impl<'a> Raw<'a> {
             _ => None,
         }
     }
-
-    /// The value as a tree.
-    pub(crate) fn value(self) -> Result<Value, serde_json::Error> {
-        match self {
-            Raw::Plain(s) => match std::str::from_utf8(s) {
-                Ok(s) => Ok(Value::String(s.into())),
-                Err(e) => Err(serde::de::Error::custom(e)),
-            },
-            Raw::Null => Ok(Value::Null),
-            Raw::Escaped(s) | Raw::Scalar(s) | Raw::Nested(s) => serde_json::from_slice(s),
-        }
-    }
 }
 
 /// Looks for `keys` in the object `line`; `out[i]` becomes the first value of `keys[i]`.
@@ -226,10 +214,19 @@ mod tests {
 
     const KEYS: [&[u8]; 3] = [b"a", b"b", b"c"];
 
+    /// The value as a tree.
+    fn tree_of(raw: Raw<'_>) -> Value {
+        match raw {
+            Raw::Plain(s) => Value::String(std::str::from_utf8(s).unwrap().into()),
+            Raw::Null => Value::Null,
+            Raw::Escaped(s) | Raw::Scalar(s) | Raw::Nested(s) => serde_json::from_slice(s).unwrap(),
+        }
+    }
+
     fn values(line: &str) -> Result<Vec<Option<Value>>, String> {
         let mut out = [None; 3];
         scan(line.as_bytes(), &KEYS, &mut out)?;
-        Ok(out.iter().map(|r| r.map(|r| r.value().unwrap())).collect())
+        Ok(out.iter().map(|r| r.map(tree_of)).collect())
     }
 
     #[test]

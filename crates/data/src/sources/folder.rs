@@ -15,7 +15,7 @@ use crate::filter::{BadLines, Duplicates, Filters, filters};
 use crate::read::fields::{Format, Records, text};
 use crate::read::lines::Lines;
 use crate::read::number;
-use crate::sink::{EmptyTime, Ids, Names, Sink};
+use crate::sink::{EmptyTime, Ids, Names, Sink, TimeUnit};
 use crate::sources::{existing, first_existing};
 use crate::{Dataset, Source};
 use serde_json::{Map, Value};
@@ -100,9 +100,11 @@ impl Source for Folder {
         let n_items = items.as_ref().map(|d| d.ids.len() as u32);
         let n_users = users.as_ref().map(|d| d.ids.len() as u32);
         let mut sink = Sink::new(&interactions, self.filters, Ids::dense(n_users, n_items));
+        let mut unit = TimeUnit::S;
         if interactions.extension().is_some_and(|e| e == "parquet") {
             let names = Names { user: Some("user"), item: Some("item"), ..Names::default() };
-            super::parquet::read_into(&interactions, &names, &mut sink, run)?;
+            let stated = super::parquet::read_into(&interactions, &names, &mut sink, run)?;
+            unit = stated.unwrap_or_default();
         } else {
             let lines = Lines::open(&interactions, run)?;
             let mut records = Records::new(lines, Format::new("\t", false));
@@ -126,7 +128,7 @@ impl Source for Folder {
                 })?;
             sink.records(&mut records, &places, EmptyTime::Unknown)?;
         }
-        let (histories, report) = sink.finish_dense(run)?;
+        let (histories, report) = sink.finish_dense(unit.divisor(), run)?;
         let user_ids = match &users {
             Some(d) => histories.users.iter().map(|&u| d.ids.get(u as usize)).collect(),
             None => numbers(&histories.users),

@@ -4,6 +4,7 @@ pub mod amazon;
 pub mod delimited;
 pub mod folder;
 pub mod movielens;
+mod options;
 pub mod parquet;
 pub mod recbole;
 
