@@ -1,0 +1,162 @@
+//! Sequence models that score the next code or the next item, and the recommenders made of them.
+//!
+//! | backbone | file | output | trained on |
+//! |---|---|---|---|
+//! | `tiger` | [`tiger`] | codes | encoder-decoder, one or every target of a history |
+//! | `causal` | [`causal`] | codes | decoder-only, every position in one pass |
+//! | `sasrec` | [`sasrec`] | items | dense retriever, every position in one pass |
+
+pub mod causal;
+pub mod recommend;
+pub mod sasrec;
+pub mod tiger;
+
+mod transformer;
+
+pub use recommend::{DenseRecommender, GenerativeRecommender, MostPopular};
+
+use sidereal_core::{Catalog, Error, Matrix, Result, SidTable};
+use sidereal_decoding::{CodeScorer, Row};
+use sidereal_nn::{Bag, Batch, Model, Workspace};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How a backbone names items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// It scores the next code: decode with [`Backbone::session`].
+    Codes,
+    /// It gives query vectors to compare with its item vectors: [`Backbone::queries`].
+    Items,
+}
+
+/// A sequence model. The model stays shared and immutable while decoding; each session owns its
+/// caches.
+pub trait Backbone: Model {
+    /// How items come out.
+    fn output(&self) -> Output;
+
+    /// The longest history it can read, in items.
+    fn max_history(&self) -> usize;
+
+    /// A decoding session over the rows of `batch` (targets are ignored).
+    fn session<'a>(&'a self, _batch: &Batch) -> Result<Box<dyn CodeScorer + 'a>> {
+        Err(Error::mismatch("this backbone gives item vectors, not codes: it cannot be decoded"))
+    }
+
+    /// One query vector a row of `batch`: shape `B x D`; scores are dot products with
+    /// [`Backbone::item_vectors`].
+    fn queries(&self, _batch: &Batch) -> Result<Matrix> {
+        Err(Error::mismatch("this backbone gives codes, not query vectors: decode it"))
+    }
+
+    /// Item vectors, `N x D` row-major, for [`Output::Items`].
+    fn item_vectors(&self) -> Result<&[f32]> {
+        Err(Error::mismatch("this backbone has no item vectors"))
+    }
+
+    /// The model's side, for the trainer.
+    fn as_model(&self) -> &dyn Model;
+
+    /// The model's side, for the trainer.
+    fn as_model_mut(&mut self) -> &mut dyn Model;
+}
+
+/// What a backbone is built for. The vocabulary comes from the finished table.
+#[derive(Debug, Clone)]
+pub struct BackboneContext {
+    /// The SID table; `None` for dense retrievers.
+    pub sids: Option<Arc<SidTable>>,
+    /// Number of items N.
+    pub n_items: usize,
+    /// Seed of the initial weights.
+    pub seed: u64,
+}
+
+impl BackboneContext {
+    /// The table, or an error that says which sections are missing.
+    pub fn table(&self) -> Result<&Arc<SidTable>> {
+        self.sids.as_ref().ok_or_else(|| {
+            Error::config(
+                "backbone.type",
+                "this backbone generates semantic IDs and needs [encoder], [quantizer] and [identifier]",
+            )
+        })
+    }
+
+    /// The table and the one length of all its IDs.
+    pub fn fixed_length_table(&self) -> Result<(&Arc<SidTable>, usize)> {
+        let table = self.table()?;
+        let levels = table.fixed_len().filter(|&l| l > 0).ok_or_else(|| {
+            Error::mismatch("this backbone needs semantic IDs of one length; the table has several")
+        })?;
+        Ok((table, levels))
+    }
+}
+
+fn at_least_one(key: &str, value: usize) -> Result<()> {
+    if value == 0 {
+        return Err(Error::config(format!("backbone.{key}"), "0; allowed: 1 and up"));
+    }
+    Ok(())
+}
+
+fn dropout_in_range(rate: f32) -> Result<()> {
+    if !(0.0..1.0).contains(&rate) {
+        return Err(Error::config("backbone.dropout", format!("{rate}; allowed: 0 to below 1")));
+    }
+    Ok(())
+}
+
+fn buckets_in_range(buckets: usize, max_distance: usize) -> Result<()> {
+    if buckets < 4 || !buckets.is_multiple_of(2) {
+        let message = format!("{buckets}; allowed: even numbers from 4");
+        return Err(Error::config("backbone.buckets", message));
+    }
+    if max_distance <= buckets / 2 {
+        let message = format!("{max_distance}; allowed: above {} (half of buckets)", buckets / 2);
+        return Err(Error::config("backbone.max_distance", message));
+    }
+    Ok(())
+}
+
+/// A worker's activations and bag; they must come from the model's own `workspace`.
+fn scratch_of<S: 'static>(workspace: &mut Workspace) -> Result<(&mut S, &mut Bag)> {
+    let Workspace { bag, scratch } = workspace;
+    match scratch.downcast_mut::<S>() {
+        Some(scratch) => Ok((scratch, bag)),
+        None => Err(Error::mismatch("the workspace belongs to another model")),
+    }
+}
+
+/// Replaces the chains of the previous level by those of `rows`: for each row, the row of every
+/// level from 0 to `level` that leads to it (`rows x (level + 1)`).
+fn extend_chains(chain: &mut Vec<u32>, level: usize, rows: &[Row]) {
+    let mut next = Vec::with_capacity(rows.len() * (level + 1));
+    for (r, row) in rows.iter().enumerate() {
+        let parent = row.parent as usize;
+        if level > 0 {
+            next.extend_from_slice(&chain[parent * level..(parent + 1) * level]);
+        }
+        next.push(r as u32);
+    }
+    *chain = next;
+}
+
+/// Rows of each request; rows come in request order.
+fn group_rows(groups: &mut Vec<Range<usize>>, requests: usize, rows: &[Row]) {
+    groups.clear();
+    let mut start = 0;
+    for request in 0..requests as u32 {
+        let len = rows[start..].iter().take_while(|r| r.request == request).count();
+        groups.push(start..start + len);
+        start += len;
+    }
+}
+
+/// Registers the backbones of this crate.
+pub fn register(catalog: &mut Catalog<dyn Backbone, BackboneContext>) -> Result<()> {
+    tiger::register(catalog)?;
+    causal::register(catalog)?;
+    sasrec::register(catalog)
+}

@@ -1,0 +1,228 @@
+//! Recommenders: a backbone with a decoder, a dense retriever, and popularity.
+
+use crate::{Backbone, Output};
+use rayon::prelude::*;
+use sidereal_core::{
+    Error, ItemId, Recommendation, Recommender, Request, Response, Result, Run, SidTable,
+};
+use sidereal_decoding::{Constraint, Decoder, Hypothesis, Trie, Without};
+use sidereal_nn::{Batch, BatchBuilder};
+use std::sync::Arc;
+
+/// Requests scored together: enough rows to fill the matrix products, few enough for the cache.
+const GROUP: usize = 16;
+
+/// Generates semantic IDs under a trie and maps them back to items.
+pub struct GenerativeRecommender {
+    backbone: Arc<dyn Backbone>,
+    decoder: Box<dyn Decoder>,
+    sids: Arc<SidTable>,
+    trie: Arc<Trie>,
+    builder: BatchBuilder,
+}
+
+impl GenerativeRecommender {
+    /// Puts a trained backbone, a decoder and the table it was trained with together.
+    pub fn new(
+        backbone: Arc<dyn Backbone>,
+        decoder: Box<dyn Decoder>,
+        sids: Arc<SidTable>,
+    ) -> Result<Self> {
+        if backbone.output() != Output::Codes {
+            return Err(Error::mismatch(
+                "a generative recommender needs a backbone that scores codes",
+            ));
+        }
+        let trie = Arc::new(Trie::new(&sids)?);
+        let builder = BatchBuilder::new(Some(sids.clone()), backbone.max_history());
+        Ok(GenerativeRecommender { backbone, decoder, sids, trie, builder })
+    }
+
+    fn answer(&self, requests: &[Request<'_>], k: usize) -> Result<Vec<Response>> {
+        let mut batch = Batch::default();
+        self.builder.clear(&mut batch);
+        for r in requests {
+            self.builder.push_history(&mut batch, r.history)?;
+            self.builder.push_user(&mut batch, r.user);
+        }
+        let mut session = self.backbone.session(&batch)?;
+        let filters: Vec<Box<dyn Constraint>> = requests
+            .iter()
+            .map(|r| -> Result<Box<dyn Constraint>> {
+                Ok(if r.exclude.is_empty() {
+                    Box::new(self.trie.clone())
+                } else {
+                    Box::new(Without::items(self.trie.clone(), &self.sids, r.exclude)?)
+                })
+            })
+            .collect::<Result<_>>()?;
+        let constraints: Vec<&dyn Constraint> = filters.iter().map(|c| c.as_ref()).collect();
+        let found = self.decoder.decode(session.as_mut(), &constraints)?;
+        Ok(found.iter().zip(requests).map(|(h, r)| self.to_items(h, r, k)).collect())
+    }
+
+    /// Items of the hypotheses in order; items that share an ID follow each other by number.
+    fn to_items(&self, hypotheses: &[Hypothesis], request: &Request<'_>, k: usize) -> Response {
+        let mut response = Response::default();
+        for h in hypotheses {
+            if !h.valid {
+                response.invalid += 1;
+                continue;
+            }
+            for item in self.sids.items_of(&h.codes) {
+                // An item can have several IDs; its best one counts.
+                let known = response.items.iter().any(|x| x.item == item);
+                if response.items.len() < k && !known && !request.exclude.contains(&item) {
+                    let sid = Some(h.codes.clone());
+                    response.items.push(Recommendation { item, score: h.score, sid });
+                }
+            }
+        }
+        response
+    }
+}
+
+impl Recommender for GenerativeRecommender {
+    fn recommend(
+        &self,
+        requests: &[Request<'_>],
+        k: usize,
+        run: &Run<'_>,
+    ) -> Result<Vec<Response>> {
+        in_groups(requests, run, |group| self.answer(group, k))
+    }
+}
+
+/// Ranks all items by the dot product of a query vector with the item vectors.
+pub struct DenseRecommender {
+    backbone: Arc<dyn Backbone>,
+    builder: BatchBuilder,
+}
+
+impl DenseRecommender {
+    /// Wraps a trained dense retriever.
+    pub fn new(backbone: Arc<dyn Backbone>) -> Result<Self> {
+        if backbone.output() != Output::Items {
+            return Err(Error::mismatch("a dense recommender needs a backbone with item vectors"));
+        }
+        let builder = BatchBuilder::new(None, backbone.max_history());
+        Ok(DenseRecommender { backbone, builder })
+    }
+
+    fn answer(&self, requests: &[Request<'_>], k: usize) -> Result<Vec<Response>> {
+        let mut batch = Batch::default();
+        self.builder.clear(&mut batch);
+        for r in requests {
+            self.builder.push_history(&mut batch, r.history)?;
+        }
+        let queries = self.backbone.queries(&batch)?;
+        let items = self.backbone.item_vectors()?;
+        let (b, d) = (queries.rows(), queries.cols());
+        let n = items.len() / d.max(1);
+        let mut scores = vec![0f32; b * n];
+        sidereal_nn::kernels::gemm::gemm(
+            b,
+            n,
+            d,
+            sidereal_nn::kernels::gemm::Mat::rows(queries.data(), d),
+            sidereal_nn::kernels::gemm::Mat::rows(items, d).t(),
+            &mut scores,
+            n,
+            sidereal_nn::kernels::gemm::Write::Set,
+        );
+        Ok(requests.iter().zip(scores.chunks(n.max(1))).map(|(r, s)| top_items(s, r, k)).collect())
+    }
+}
+
+impl Recommender for DenseRecommender {
+    fn recommend(
+        &self,
+        requests: &[Request<'_>],
+        k: usize,
+        run: &Run<'_>,
+    ) -> Result<Vec<Response>> {
+        in_groups(requests, run, |group| self.answer(group, k))
+    }
+}
+
+/// The items with the most training interactions, the same for everyone: the baseline that every
+/// table should show.
+pub struct MostPopular {
+    scores: Vec<f32>,
+}
+
+impl MostPopular {
+    /// Ranks by these training counts.
+    pub fn new(popularity: &[u32]) -> Self {
+        MostPopular { scores: popularity.iter().map(|&c| c as f32).collect() }
+    }
+}
+
+impl Recommender for MostPopular {
+    fn recommend(
+        &self,
+        requests: &[Request<'_>],
+        k: usize,
+        run: &Run<'_>,
+    ) -> Result<Vec<Response>> {
+        in_groups(requests, run, |group| {
+            Ok(group.iter().map(|r| top_items(&self.scores, r, k)).collect())
+        })
+    }
+}
+
+/// The `k` best items that the request does not exclude; ties go to the lower item.
+fn top_items(scores: &[f32], request: &Request<'_>, k: usize) -> Response {
+    let mut order: Vec<u32> = (0..scores.len() as u32).collect();
+    let better =
+        |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
+    // Excluded items take places in the partial sort, then drop out.
+    let keep = (k + request.exclude.len()).min(order.len());
+    if keep < order.len() {
+        order.select_nth_unstable_by(keep, better);
+        order.truncate(keep);
+    }
+    order.sort_unstable_by(better);
+    let items = order
+        .into_iter()
+        .map(ItemId)
+        .filter(|i| !request.exclude.contains(i))
+        .take(k)
+        .map(|item| Recommendation { item, score: f64::from(scores[item.index()]), sid: None })
+        .collect();
+    Response { items, invalid: 0 }
+}
+
+/// Answers in fixed groups on the run's threads, with progress; order and results do not depend on
+/// the number of threads.
+fn in_groups(
+    requests: &[Request<'_>],
+    run: &Run<'_>,
+    answer: impl Fn(&[Request<'_>]) -> Result<Vec<Response>> + Sync,
+) -> Result<Vec<Response>> {
+    let done = std::sync::atomic::AtomicU64::new(0);
+    let group = |g: &[Request<'_>]| -> Result<Vec<Response>> {
+        run.check()?;
+        let out = answer(g)?;
+        let n = done.fetch_add(g.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        run.emit(sidereal_core::Event::Advanced {
+            task: "recommend",
+            done: n + g.len() as u64,
+            numbers: &[],
+        });
+        Ok(out)
+    };
+    let total = requests.len() as u64;
+    run.emit(sidereal_core::Event::Started { task: "recommend", total, unit: "users" });
+    let answers: Vec<Vec<Response>> = if run.threads <= 1 {
+        requests.chunks(GROUP).map(group).collect::<Result<_>>()?
+    } else {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(run.threads)
+            .build()
+            .map_err(|e| Error::other("starting threads", e))?;
+        pool.install(|| requests.par_chunks(GROUP).map(group).collect::<Result<_>>())?
+    };
+    run.emit(sidereal_core::Event::Finished { task: "recommend" });
+    Ok(answers.into_iter().flatten().collect())
+}

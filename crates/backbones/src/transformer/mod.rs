@@ -1,0 +1,17 @@
+//! Transformer blocks over packed rows, each with its own backward pass, shared by the backbones.
+//!
+//! A stack works on a residual stream of `rows x width`. Rows of different sequences lie back to
+//! back; spans say which rows see which. Every sublayer is `x += dropout(f(norm(x)))`.
+
+mod attention;
+mod bias;
+mod decode;
+mod norm;
+mod stack;
+
+use attention::{CrossAttention, SelfAttention, SublayerState};
+use bias::{Direction, RelativePositions};
+use decode::{Chains, DecodeScratch, Prompt, decode_attention};
+use norm::Norm;
+pub(crate) use norm::NormKind;
+pub(crate) use stack::{Memory, Shape, Stack, StackState, StepCache};
