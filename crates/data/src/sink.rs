@@ -2,7 +2,7 @@
 
 use crate::filter::{Filters, Histories, Rows, histories};
 use crate::read::fields::{Record, Records};
-use crate::read::intern::Interner;
+use crate::read::intern::{Interner, hash};
 use crate::read::number;
 use crate::{Dataset, LoadReport, Part};
 use serde::{Deserialize, Serialize};
@@ -24,23 +24,6 @@ impl Ids {
 
     pub(crate) fn dense(users: Option<u32>, items: Option<u32>) -> Self {
         Ids::Dense { users, items, seen_users: 0, seen_items: 0 }
-    }
-
-    #[inline]
-    fn numbers(&mut self, user: &[u8], item: &[u8]) -> Result<(u32, u32), String> {
-        match self {
-            Ids::Text { users, items } => Ok((
-                users.intern(user).map_err(|e| e.say("the user"))?,
-                items.intern(item).map_err(|e| e.say("the item"))?,
-            )),
-            Ids::Dense { users, items, seen_users, seen_items } => {
-                let u = dense("user", user, *users)?;
-                let i = dense("item", item, *items)?;
-                *seen_users = (*seen_users).max(u + 1);
-                *seen_items = (*seen_items).max(i + 1);
-                Ok((u, i))
-            }
-        }
     }
 }
 
@@ -64,7 +47,30 @@ pub(crate) struct Sink {
     pub(crate) report: LoadReport,
     ids: Ids,
     rows: Rows,
+    batch: Batch,
 }
+
+/// Rows whose ids are not looked up yet: looked up together, their cache misses overlap.
+#[derive(Default)]
+struct Batch {
+    /// User, item, user, item and so on.
+    bytes: Vec<u8>,
+    rows: Vec<Waiting>,
+}
+
+struct Waiting {
+    line: u64,
+    /// Ends of user and item in the bytes.
+    user_end: usize,
+    item_end: usize,
+    time: Option<i64>,
+    part: Option<Part>,
+    user_hash: u64,
+    item_hash: u64,
+}
+
+/// Rows of a batch; their entries and records fit the first cache.
+const BATCH: usize = 64;
 
 impl Sink {
     pub(crate) fn new(path: &Path, filters: Filters, ids: Ids) -> Self {
@@ -74,6 +80,7 @@ impl Sink {
             report: LoadReport::default(),
             ids,
             rows: Rows::default(),
+            batch: Batch::default(),
         }
     }
 
@@ -99,27 +106,91 @@ impl Sink {
                 _ => {}
             }
         }
-        match self.ids.numbers(user, item) {
-            Ok((u, i)) => {
-                self.report.rows += 1;
-                self.rows.push(u, i, time, part);
-                Ok(())
+        match &mut self.ids {
+            Ids::Text { .. } => {
+                let batch = &mut self.batch;
+                batch.bytes.extend_from_slice(user);
+                let user_end = batch.bytes.len();
+                batch.bytes.extend_from_slice(item);
+                let item_end = batch.bytes.len();
+                let (user_hash, item_hash) = (hash(user), hash(item));
+                batch.rows.push(Waiting {
+                    line,
+                    user_end,
+                    item_end,
+                    time,
+                    part,
+                    user_hash,
+                    item_hash,
+                });
+                if batch.rows.len() >= BATCH { self.flush() } else { Ok(()) }
             }
-            Err(message) => self.bad(line, &message),
+            Ids::Dense { users, items, seen_users, seen_items } => {
+                let both =
+                    dense("user", user, *users).and_then(|u| Ok((u, dense("item", item, *items)?)));
+                match both {
+                    Ok((u, i)) => {
+                        *seen_users = (*seen_users).max(u + 1);
+                        *seen_items = (*seen_items).max(i + 1);
+                        self.report.rows += 1;
+                        self.rows.push(u, i, time, part);
+                        Ok(())
+                    }
+                    Err(message) => self.bad(line, &message),
+                }
+            }
         }
+    }
+
+    /// Looks up the ids of the waiting rows.
+    fn flush(&mut self) -> Result<()> {
+        let Ids::Text { users, items } = &mut self.ids else { return Ok(()) };
+        let Batch { bytes, rows } = &mut self.batch;
+        // Loads that depend on nothing, so that they overlap; then those that depend on them.
+        let mut entries = [(0u64, 0u64); BATCH];
+        for (e, r) in entries.iter_mut().zip(rows.iter()) {
+            *e = (users.touch(r.user_hash), items.touch(r.item_hash));
+        }
+        let mut sum = 0u8;
+        for (user, item) in entries {
+            sum ^= users.touch_record(user) ^ items.touch_record(item);
+        }
+        std::hint::black_box(sum);
+        let mut start = 0;
+        for r in rows.iter() {
+            let (user, item) = (&bytes[start..r.user_end], &bytes[r.user_end..r.item_end]);
+            start = r.item_end;
+            self.report.rows += 1;
+            let numbers =
+                users.intern(user, r.user_hash).map_err(|e| e.say("the user")).and_then(|u| {
+                    Ok((u, items.intern(item, r.item_hash).map_err(|e| e.say("the item"))?))
+                });
+            match numbers {
+                Ok((u, i)) => self.rows.push(u, i, r.time, r.part),
+                Err(message) => {
+                    self.filters.bad(&mut self.report, &self.path, r.line, &message)?;
+                }
+            }
+        }
+        bytes.clear();
+        rows.clear();
+        Ok(())
     }
 
     /// Counts a row that cannot be understood, or fails.
     #[cold]
     pub(crate) fn bad(&mut self, line: u64, message: &str) -> Result<()> {
+        // Earlier rows first, so that the first bad line is the first.
+        self.flush()?;
         self.report.rows += 1;
         self.filters.bad(&mut self.report, &self.path, line, message)
     }
 
     /// Orders and filters what came, for sources with text ids. Users and items without a row
     /// vanish.
-    pub(crate) fn finish(self, time_divisor: i64, run: &Run<'_>) -> Result<Loaded> {
-        let Sink { path, mut filters, mut report, ids, rows } = self;
+    pub(crate) fn finish(mut self, time_divisor: i64, run: &Run<'_>) -> Result<Loaded> {
+        self.flush()?;
+        let Sink { path, mut filters, mut report, ids, rows, .. } = self;
         let Ids::Text { users, items } = ids else {
             return Err(Error::mismatch("dense ids need `finish_dense`"));
         };
@@ -148,7 +219,7 @@ impl Sink {
         time_divisor: i64,
         run: &Run<'_>,
     ) -> Result<(Histories, LoadReport)> {
-        let Sink { path, filters, mut report, ids, rows } = self;
+        let Sink { path, filters, mut report, ids, rows, .. } = self;
         let Ids::Dense { users, items, seen_users, seen_items } = ids else {
             return Err(Error::mismatch("text ids need `finish`"));
         };

@@ -5,8 +5,11 @@
 //! read through the crate's column readers, a batch of rows of each at a time; ids may be strings
 //! or whole numbers, a timestamp column states its own unit. Places in errors count rows from 1.
 
-use crate::filter::{Filters, filters};
+use crate::filter::Filters;
+#[cfg(feature = "parquet")]
+use crate::filter::filters;
 use crate::sink::{Ids, Names, Sink, TimeUnit};
+#[cfg(feature = "parquet")]
 use crate::sources::existing;
 use crate::sources::options::source_options;
 use crate::{Dataset, Source};

@@ -2,10 +2,10 @@
 //!
 //! | name | cut |
 //! |---|---|
-//! | [`leave-one-out`](leave_one_out) | last item of a user tests, the one before validates |
-//! | [`ratio`](ratio) | shares of each user's history, in order |
-//! | [`global-time`](global_time) | two points in time for all users |
-//! | [`given`](given) | the split that the data came with |
+//! | `leave-one-out` | last item of a user tests, the one before validates |
+//! | `ratio` | shares of each user's history, in order |
+//! | `global-time` | two points in time for all users |
+//! | `given` | the split that the data came with |
 
 pub mod given;
 pub mod global_time;
