@@ -1,6 +1,6 @@
 //! Layers that know where their weights live in the flat buffer.
 
-use crate::kernels::activation::relu_backward;
+use crate::kernels::activation::{bias_relu_dropout, relu_backward, relu_dropout};
 use crate::kernels::dropout::Dropout;
 use crate::kernels::gemm::{Mat, Write, gemm};
 use crate::kernels::math::{add_rows, size};
@@ -47,17 +47,22 @@ impl Linear {
         Linear { weight, bias: None, inputs, outputs }
     }
 
+    /// `y = x W^T` for `rows` rows: the bias is left to the caller, who fuses it.
+    fn multiply(&self, weights: &[f32], x: &[f32], rows: usize, y: &mut [f32], write: Write) {
+        let (i, o) = (self.inputs, self.outputs);
+        gemm(rows, o, i, Mat::rows(x, i), Mat::rows(self.weight.of(weights), i).t(), y, o, write);
+    }
+
     /// `y = x W^T + b` for `rows` rows.
     pub fn forward(&self, weights: &[f32], x: &[f32], rows: usize, y: &mut [f32]) {
-        let (i, o) = (self.inputs, self.outputs);
         let write = match self.bias {
             Some(b) => {
-                y.chunks_exact_mut(o).for_each(|row| row.copy_from_slice(b.of(weights)));
+                y.chunks_exact_mut(self.outputs).for_each(|row| row.copy_from_slice(b.of(weights)));
                 Write::Add
             }
             None => Write::Set,
         };
-        gemm(rows, o, i, Mat::rows(x, i), Mat::rows(self.weight.of(weights), i).t(), y, o, write);
+        self.multiply(weights, x, rows, y, write);
     }
 
     /// Adds the gradients of weight and bias; sets or adds that of `x` where it is asked for.
@@ -226,9 +231,13 @@ impl FeedForward {
         for (i, layer) in self.layers[..last].iter().enumerate() {
             let (before, after) = state.hidden.split_at_mut(i);
             size(&mut after[0], rows * self.hidden);
-            layer.forward(weights, before.last().map_or(x, |h| h), rows, &mut after[0]);
+            let (input, y) = (before.last().map_or(x, |h| h), &mut after[0][..]);
+            layer.multiply(weights, input, rows, y, Write::Set);
             let drop = if i + 1 == last { dropout } else { Dropout::none() };
-            drop.relu(site, &mut after[0]);
+            match layer.bias {
+                Some(b) => bias_relu_dropout(y, b.of(weights), drop, site),
+                None => relu_dropout(y, drop, site),
+            }
         }
         self.layers[last].forward(weights, &state.hidden[last - 1], rows, out);
     }

@@ -1,12 +1,15 @@
-//! Multi-head softmax attention over packed sequences.
+//! Multi-head softmax attention over packed sequences (Vaswani et al., arXiv 1706.03762).
 //!
 //! Sequences lie back to back in row matrices; a [`Span`] says which query rows see which key
-//! rows. Scores of one (span, head) live in scratch only; backward computes them again. Cost: two
-//! products forward and five backward of `q_len x k_len x width` a head.
+//! rows. Scores exist for a block of query rows of one (span, head) only, so memory is linear in
+//! the length; backward computes them again. Cost: two products forward and five backward of
+//! `q_len x k_len x width` a head; causal blocks skip the keys that none of their rows sees.
+//! Spans of few queries (decoders, one query over a history) go through plain loops instead of
+//! matrix products.
 
-use super::dropout::Dropout;
+use super::dropout::{Dropout, Keep};
 use super::gemm::{Mat, Write, gemm};
-use super::math::{dot_body, exp_one, max_body, sum_body, zeros};
+use super::math::{dot_body, exp_one, max_body, size, sum_body};
 
 /// Rows of one sequence: queries `q..q + q_len` see keys `k..k + k_len`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub enum Mask {
 pub struct RelativeBias<'a> {
     /// Values.
     pub table: &'a [f32],
-    /// The largest distance in the table.
+    /// The largest distance in the table; at least the longest span less one.
     pub reach: usize,
 }
 
@@ -50,6 +53,9 @@ pub struct Place {
 }
 
 /// Attention of all heads of a layer.
+///
+/// The methods panic when an operand is too short for its spans or the bias table for its reach:
+/// a mistake of the caller.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention<'a> {
     /// Number of heads.
@@ -81,19 +87,69 @@ pub enum Grads<'a> {
     },
 }
 
+impl Grads<'_> {
+    fn queries(&mut self) -> &mut [f32] {
+        match self {
+            Grads::Joint(g) => g,
+            Grads::Split { dq, .. } => dq,
+        }
+    }
+
+    fn keys(&mut self) -> &mut [f32] {
+        match self {
+            Grads::Joint(g) => g,
+            Grads::Split { dkv, .. } => dkv,
+        }
+    }
+}
+
 /// Reused buffers of one worker.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// Attention weights.
-    p: Vec<f32>,
-    /// Attention weights after dropout.
-    dropped: Vec<f32>,
+    /// Attention weights of a block.
+    weights: Vec<f32>,
+    /// The same after dropout.
+    used: Vec<f32>,
     /// Gradients of scores.
-    ds: Vec<f32>,
+    dscores: Vec<f32>,
+}
+
+/// Scores in a block, about: 256 KiB of them stay in the second-level cache.
+const BLOCK: usize = 1 << 16;
+/// Query rows in a causal block: small enough to skip most of what the mask hides.
+const CAUSAL_ROWS: usize = 64;
+/// Up to this many query rows plain loops beat matrix products.
+const FEW: usize = 4;
+
+/// Query rows `first..first + rows` of one head of a span, and the keys that any of them sees.
+#[derive(Clone, Copy)]
+struct Block {
+    span: Span,
+    head: usize,
+    /// Dropout of the (span, head).
+    keep: Option<Keep>,
+    first: usize,
+    rows: usize,
+    /// Number of keys: those that the last row sees.
+    cols: usize,
+}
+
+impl Block {
+    /// First value of the block's rows in a query-shaped operand.
+    fn query(&self, place: Place, width: usize) -> usize {
+        (self.span.q + self.first) * place.ld + place.offset + self.head * width
+    }
+
+    /// First value of the span's rows in a key-shaped operand.
+    fn key(&self, place: Place, width: usize) -> usize {
+        self.span.k * place.ld + place.offset + self.head * width
+    }
 }
 
 impl Attention<'_> {
-    /// Writes attended values of all spans to `out`.
+    /// Writes attended values of all spans to `out`; rows that see no key become zero.
+    ///
+    /// `q` and `kv` may be the same fused buffer. Query rows of different spans must not overlap.
     pub fn forward(
         &self,
         spans: &[Span],
@@ -107,39 +163,26 @@ impl Attention<'_> {
         scratch: &mut Scratch,
     ) {
         let w = self.width;
-        for (n, s) in spans.iter().enumerate().filter(|(_, s)| s.q_len > 0) {
-            for h in 0..self.heads {
-                let o = &mut out[s.q * op.ld + op.offset + h * w..];
-                if s.k_len == 0 {
-                    o.chunks_mut(op.ld).take(s.q_len).for_each(|row| row[..w].fill(0.0));
-                    continue;
-                }
-                self.weights(
-                    s,
-                    h,
-                    head(q, s.q, qp, h, w),
-                    qp.ld,
-                    head(kv, s.k, kp, h, w),
-                    kp.ld,
-                    &mut scratch.p,
-                );
-                self.dropout.apply_part(self.site, (n * self.heads + h) as u64, &mut scratch.p);
-                let v = Mat::rows(head(kv, s.k, vp, h, w), vp.ld);
-                product(
-                    s.q_len,
-                    w,
-                    s.k_len,
-                    Mat::rows(&scratch.p, s.k_len),
-                    v,
-                    o,
-                    op.ld,
-                    Write::Set,
-                );
+        self.for_blocks(spans, |b| {
+            let (m, n) = (b.rows, b.cols);
+            let out = &mut out[b.query(op, w)..];
+            if n == 0 {
+                return out.chunks_mut(op.ld).take(m).for_each(|row| row[..w].fill(0.0));
             }
-        }
+            let (q, k) = (&q[b.query(qp, w)..], &kv[b.key(kp, w)..]);
+            size(&mut scratch.weights, m * n);
+            let p = &mut scratch.weights[..];
+            scores(m, n, w, q, qp.ld, k, kp.ld, p);
+            self.softmax(b, p, &mut []);
+            if let Some(keep) = b.keep {
+                drop_rows(p, n, keep, b.first * b.span.k_len, b.span.k_len);
+            }
+            mix(m, w, n, p, &kv[b.key(vp, w)..], vp.ld, out, op.ld, Write::Set);
+        });
     }
 
-    /// Adds the gradients of queries, keys and values, and of the bias table where one is given.
+    /// Adds the gradients of queries, keys and values, and with `dbias` (laid out as the table)
+    /// those of the bias. Takes the operands of the forward pass and the gradient of its output.
     pub fn backward(
         &self,
         spans: &[Span],
@@ -155,129 +198,210 @@ impl Attention<'_> {
         scratch: &mut Scratch,
     ) {
         let w = self.width;
-        for (n, s) in spans.iter().enumerate().filter(|(_, s)| s.q_len > 0 && s.k_len > 0) {
-            let (ql, kl) = (s.q_len, s.k_len);
-            for h in 0..self.heads {
-                let (qh, kh) = (head(q, s.q, qp, h, w), head(kv, s.k, kp, h, w));
-                self.weights(s, h, qh, qp.ld, kh, kp.ld, &mut scratch.p);
-                let Scratch { p, dropped, ds } = &mut *scratch;
-                let used: &[f32] = if self.dropout.is_active() {
-                    dropped.clear();
-                    dropped.extend_from_slice(p);
-                    self.dropout.apply_part(self.site, (n * self.heads + h) as u64, dropped);
-                    dropped
-                } else {
-                    p
-                };
-                let go = Mat::rows(head(dout, s.q, op, h, w), op.ld);
-                let (dq, dkv) = match &mut grads {
-                    Grads::Joint(g) => (None, &mut **g),
-                    Grads::Split { dq, dkv } => (Some(&mut **dq), &mut **dkv),
-                };
-                let at = |row: usize, p: Place| row * p.ld + p.offset + h * w;
-                // dV += P'^T dO and dP' = dO V^T.
-                let dv = &mut dkv[at(s.k, vp)..];
-                product(kl, w, ql, Mat::rows(used, kl).t(), go, dv, vp.ld, Write::Add);
-                zeros(ds, ql * kl);
-                let v = Mat::rows(head(kv, s.k, vp, h, w), vp.ld);
-                product(ql, kl, w, go, v.t(), ds, kl, Write::Set);
-                // dS = P' dP' - P (P' . dP'), where P' is P after dropout.
-                softmax_backward(p, used, ds, kl);
-                if let (Some(db), Some(bias)) = (dbias.as_deref_mut(), self.bias) {
-                    bias_backward(s, h, bias.reach, ds, db);
-                }
+        self.for_blocks(spans, |b| {
+            let (m, n) = (b.rows, b.cols);
+            if n == 0 {
+                return;
+            }
+            let (q, k) = (&q[b.query(qp, w)..], &kv[b.key(kp, w)..]);
+            let dout = &dout[b.query(op, w)..];
+            let Scratch { weights, used, dscores } = &mut *scratch;
+            size(weights, m * n);
+            scores(m, n, w, q, qp.ld, k, kp.ld, weights);
+            size(used, if b.keep.is_some() { m * n } else { 0 });
+            self.softmax(b, weights, used);
+            let used: &[f32] = if b.keep.is_some() { used } else { weights };
+            // With P the weights and P' those after dropout: dV += P'^T dO, dP' = dO V^T and
+            // dS = P' dP' - P sum(P' dP').
+            spread(n, w, m, used, dout, op.ld, &mut grads.keys()[b.key(vp, w)..], vp.ld);
+            size(dscores, m * n);
+            scores(m, n, w, dout, op.ld, &kv[b.key(vp, w)..], vp.ld, dscores);
+            let both = self.bias.zip(dbias.as_deref_mut());
+            softmax_backward(
+                weights,
+                used,
+                dscores,
+                n,
+                if both.is_some() { 1.0 } else { self.scale },
+            );
+            if let Some((bias, dbias)) = both {
+                let range = self.bias_range(b, bias.reach);
+                add_to_bias(dscores, n, &mut dbias[range]);
                 if self.scale != 1.0 {
-                    ds.iter_mut().for_each(|x| *x *= self.scale);
+                    dscores.iter_mut().for_each(|x| *x *= self.scale);
                 }
-                let (ds, kh, qh) = (Mat::rows(ds, kl), Mat::rows(kh, kp.ld), Mat::rows(qh, qp.ld));
-                match dq {
-                    Some(dq) => {
-                        product(ql, w, kl, ds, kh, &mut dq[at(s.q, qp)..], qp.ld, Write::Add);
-                    }
-                    None => {
-                        product(ql, w, kl, ds, kh, &mut dkv[at(s.q, qp)..], qp.ld, Write::Add);
-                    }
+            }
+            let dq = &mut grads.queries()[b.query(qp, w)..];
+            mix(m, w, n, dscores, k, kp.ld, dq, qp.ld, Write::Add);
+            spread(n, w, m, dscores, q, qp.ld, &mut grads.keys()[b.key(kp, w)..], kp.ld);
+        });
+    }
+
+    /// Calls `work` for every block of query rows, in order.
+    fn for_blocks(&self, spans: &[Span], mut work: impl FnMut(&Block)) {
+        for (at, &span) in spans.iter().enumerate() {
+            let cap = (BLOCK / span.k_len.max(1)).max(16);
+            let cap = if self.mask == Mask::Causal { cap.min(CAUSAL_ROWS) } else { cap };
+            for head in 0..self.heads {
+                let part = (at * self.heads + head) as u64;
+                let keep = self.dropout.keeper(self.site, part);
+                let mut first = 0;
+                while first < span.q_len {
+                    // Equal blocks: 80 rows become 40 and 40, not 64 and 16.
+                    let left = span.q_len - first;
+                    let rows = left.div_ceil(left.div_ceil(cap));
+                    let cols = self.seen(&span, first + rows - 1);
+                    work(&Block { span, head, keep, first, rows, cols });
+                    first += rows;
                 }
-                product(kl, w, ql, ds.t(), qh, &mut dkv[at(s.k, kp)..], kp.ld, Write::Add);
             }
         }
     }
 
-    /// Softmax weights of one head, `q_len x k_len`, before dropout.
-    fn weights(
-        &self,
-        s: &Span,
-        h: usize,
-        q: &[f32],
-        ldq: usize,
-        k: &[f32],
-        ldk: usize,
-        p: &mut Vec<f32>,
-    ) {
-        zeros(p, s.q_len * s.k_len);
-        let (a, b) = (Mat::rows(q, ldq), Mat::rows(k, ldk).t());
-        product(s.q_len, s.k_len, self.width, a, b, p, s.k_len, Write::Set);
-        // Query i stands at key position i + shift.
-        let shift = s.k_len as isize - s.q_len as isize;
-        for (i, row) in p.chunks_exact_mut(s.k_len).enumerate() {
-            let place = i as isize + shift;
-            let seen = match self.mask {
-                Mask::Full => s.k_len,
-                Mask::Causal => (place + 1).clamp(0, s.k_len as isize) as usize,
-            };
-            let bias = self.bias.map(|b| {
-                let zero = (h * (2 * b.reach + 1) + b.reach) as isize;
-                let first = (zero - place) as usize;
-                &b.table[first..first + s.k_len]
-            });
-            softmax_row(row, seen, self.scale, bias.unwrap_or(&[]));
+    /// Number of keys that query `i` of a span sees.
+    fn seen(&self, span: &Span, i: usize) -> usize {
+        match self.mask {
+            Mask::Full => span.k_len,
+            Mask::Causal => (i + 1 + span.k_len).saturating_sub(span.q_len).min(span.k_len),
         }
+    }
+
+    /// Bias entries that a block reads: its last row begins at the first of them, and each row
+    /// above begins one later.
+    fn bias_range(&self, b: &Block, reach: usize) -> std::ops::Range<usize> {
+        let zero = b.head * (2 * reach + 1) + reach + b.span.q_len;
+        let start = zero - (b.first + b.rows - 1) - b.span.k_len;
+        start..start + b.rows - 1 + b.cols
+    }
+
+    /// Turns scores into weights; `used`, unless empty, gets them after dropout.
+    fn softmax(&self, b: &Block, p: &mut [f32], used: &mut [f32]) {
+        let bias = self.bias.map(|bias| {
+            assert!(
+                bias.reach + 1 >= b.span.q_len.max(b.span.k_len),
+                "the bias table does not reach across the span"
+            );
+            &bias.table[self.bias_range(b, bias.reach)]
+        });
+        let causal = self.mask == Mask::Causal;
+        // The last row sees all columns of the block, and under the mask each row above sees one
+        // less; rows before the first key see none.
+        softmax_rows(p, b.cols, self.scale, bias.unwrap_or(&[]), causal, b, used);
     }
 }
 
-fn head(data: &[f32], row: usize, place: Place, head: usize, width: usize) -> &[f32] {
-    &data[row * place.ld + place.offset + head * width..]
-}
-
-/// A product that skips the packing of `gemm` where the matrices are tiny.
-fn product(
+/// `out = A B^T` with `A: m x width` and `B: n x width`.
+fn scores(
     m: usize,
     n: usize,
-    k: usize,
-    a: Mat<'_>,
-    b: Mat<'_>,
-    c: &mut [f32],
-    ldc: usize,
-    write: Write,
+    width: usize,
+    a: &[f32],
+    lda: usize,
+    b: &[f32],
+    ldb: usize,
+    out: &mut [f32],
 ) {
-    if m * n * k > TINY || !(a.cs == 1 || m <= 8) {
-        return gemm(m, n, k, a, b, c, ldc, write);
-    }
-    if b.cs == 1 {
-        outer(m, n, k, a, b, c, ldc, write);
-    } else if a.cs == 1 && b.rs == 1 {
-        inner(m, n, k, a, b, c, ldc, write);
+    if m <= FEW {
+        few_scores(m, n, width, a, lda, b, ldb, out);
     } else {
-        gemm(m, n, k, a, b, c, ldc, write);
+        gemm(m, n, width, Mat::rows(a, lda), Mat::rows(b, ldb).t(), out, n, Write::Set);
     }
 }
 
-/// Products of at most this many multiplications go through plain loops.
-const TINY: usize = 4096;
+/// `out (+)= P B` with `P: m x k` dense and `B: k x width`.
+fn mix(
+    m: usize,
+    width: usize,
+    k: usize,
+    p: &[f32],
+    b: &[f32],
+    ldb: usize,
+    out: &mut [f32],
+    ldo: usize,
+    write: Write,
+) {
+    if m <= FEW {
+        few_mixes(m, width, k, p, b, ldb, out, ldo, write);
+    } else {
+        gemm(m, width, k, Mat::rows(p, k), Mat::rows(b, ldb), out, ldo, write);
+    }
+}
+
+/// `out += P^T B` with `P: k x n` dense and `B: k x width`.
+fn spread(
+    n: usize,
+    width: usize,
+    k: usize,
+    p: &[f32],
+    b: &[f32],
+    ldb: usize,
+    out: &mut [f32],
+    ldo: usize,
+) {
+    if k <= FEW {
+        few_spreads(n, width, k, p, b, ldb, out, ldo);
+    } else {
+        gemm(n, width, k, Mat::rows(p, n).t(), Mat::rows(b, ldb), out, ldo, Write::Add);
+    }
+}
 
 simd! {
-    /// Rows of `c` as sums of rows of `b`.
-    fn outer(m: usize, n: usize, k: usize, a: Mat<'_>, b: Mat<'_>, c: &mut [f32], ldc: usize, write: Write) {
+    fn few_scores(
+        m: usize,
+        n: usize,
+        width: usize,
+        a: &[f32],
+        lda: usize,
+        b: &[f32],
+        ldb: usize,
+        out: &mut [f32],
+    ) {
         for i in 0..m {
-            let row = &mut c[i * ldc..i * ldc + n];
-            if write == Write::Set {
-                row.fill(0.0);
+            let x = &a[i * lda..i * lda + width];
+            let row = &mut out[i * n..(i + 1) * n];
+            for j in 0..n {
+                row[j] = dot_body(x, &b[j * ldb..j * ldb + width]);
             }
-            for l in 0..k {
-                let x = a.data[i * a.rs + l * a.cs];
-                let y = &b.data[l * b.rs..l * b.rs + n];
-                for (c, y) in row.iter_mut().zip(y) {
-                    *c += x * *y;
+        }
+    }
+}
+
+simd! {
+    fn few_mixes(
+        m: usize,
+        width: usize,
+        k: usize,
+        p: &[f32],
+        b: &[f32],
+        ldb: usize,
+        out: &mut [f32],
+        ldo: usize,
+        write: Write,
+    ) {
+        for i in 0..m {
+            let p = &p[i * k..(i + 1) * k];
+            let out = &mut out[i * ldo..i * ldo + width];
+            if write == Write::Set {
+                out.fill(0.0);
+            }
+            let (wide, narrow) = out.as_chunks_mut::<16>();
+            for (c, out) in wide.iter_mut().enumerate() {
+                // Two sums hide the latency of addition.
+                let mut sums = [[0f32; 16]; 2];
+                for (l, x) in p.iter().enumerate() {
+                    let row = &b[l * ldb + c * 16..l * ldb + c * 16 + 16];
+                    for t in 0..16 {
+                        sums[l % 2][t] += x * row[t];
+                    }
+                }
+                for t in 0..16 {
+                    out[t] += sums[0][t] + sums[1][t];
+                }
+            }
+            let start = wide.len() * 16;
+            for (t, out) in narrow.iter_mut().enumerate() {
+                for (l, x) in p.iter().enumerate() {
+                    *out += x * b[l * ldb + start + t];
                 }
             }
         }
@@ -285,63 +409,119 @@ simd! {
 }
 
 simd! {
-    /// Elements of `c` as dot products of rows.
-    fn inner(m: usize, n: usize, k: usize, a: Mat<'_>, b: Mat<'_>, c: &mut [f32], ldc: usize, write: Write) {
-        for i in 0..m {
-            let x = &a.data[i * a.rs..i * a.rs + k];
+    fn few_spreads(
+        n: usize,
+        width: usize,
+        k: usize,
+        p: &[f32],
+        b: &[f32],
+        ldb: usize,
+        out: &mut [f32],
+        ldo: usize,
+    ) {
+        for i in 0..k {
+            let x = &b[i * ldb..i * ldb + width];
             for j in 0..n {
-                let v = dot_body(x, &b.data[j * b.cs..j * b.cs + k]);
-                let c = &mut c[i * ldc + j];
-                *c = if write == Write::Set { v } else { *c + v };
+                let p = p[i * n + j];
+                let out = &mut out[j * ldo..j * ldo + width];
+                for (o, x) in out.iter_mut().zip(x) {
+                    *o += p * *x;
+                }
             }
         }
     }
 }
 
 simd! {
-    /// Softmax of `scale * row + bias` over the first `seen` columns; the rest become zero.
-    fn softmax_row(row: &mut [f32], seen: usize, scale: f32, bias: &[f32]) {
-        let (live, dead) = row.split_at_mut(seen);
-        dead.fill(0.0);
-        if live.is_empty() {
-            return;
+    /// Softmax of `scale * row + bias` over what each row sees; the rest become zero.
+    fn softmax_rows(
+        p: &mut [f32],
+        cols: usize,
+        scale: f32,
+        bias: &[f32],
+        causal: bool,
+        b: &Block,
+        used: &mut [f32],
+    ) {
+        let rows = b.rows;
+        for i in 0..rows {
+            let row = &mut p[i * cols..(i + 1) * cols];
+            // The number of keys that query `first + i` sees.
+            let seen = if causal {
+                (b.first + i + 1 + b.span.k_len).saturating_sub(b.span.q_len).min(cols)
+            } else {
+                cols
+            };
+            let (live, dead) = row.split_at_mut(seen);
+            dead.fill(0.0);
+            if bias.is_empty() {
+                if scale != 1.0 {
+                    for x in live.iter_mut() {
+                        *x *= scale;
+                    }
+                }
+            } else {
+                let bias = &bias[rows - 1 - i..rows - 1 - i + seen];
+                for (x, b) in live.iter_mut().zip(bias) {
+                    *x = *x * scale + *b;
+                }
+            }
+            let top = max_body(live);
+            for x in live.iter_mut() {
+                *x = exp_one(*x - top);
+            }
+            let norm = 1.0 / sum_body(live);
+            for x in live.iter_mut() {
+                *x *= norm;
+            }
+            if !used.is_empty() {
+                let used = &mut used[i * cols..(i + 1) * cols];
+                if let Some(keep) = b.keep {
+                    let index = ((b.first + i) * b.span.k_len) as u32;
+                    for j in 0..cols {
+                        used[j] = row[j] * keep.at(index.wrapping_add(j as u32));
+                    }
+                }
+            }
         }
-        if scale != 1.0 {
-            live.iter_mut().for_each(|x| *x *= scale);
-        }
-        for (x, b) in live.iter_mut().zip(bias) {
-            *x += *b;
-        }
-        let top = max_body(live);
-        for x in live.iter_mut() {
-            *x = exp_one(*x - top);
-        }
-        let norm = 1.0 / sum_body(live);
-        live.iter_mut().for_each(|x| *x *= norm);
     }
 }
 
 simd! {
-    /// `ds = used * ds - p * (used . ds)` for rows of `cols`.
-    fn softmax_backward(p: &[f32], used: &[f32], ds: &mut [f32], cols: usize) {
+    /// Dropout of rows of `cols` weights; the index of the first is `start`, and `stride` apart
+    /// from row to row.
+    fn drop_rows(p: &mut [f32], cols: usize, keep: Keep, start: usize, stride: usize) {
+        for (i, row) in p.chunks_exact_mut(cols).enumerate() {
+            let index = (start + i * stride) as u32;
+            for (j, x) in row.iter_mut().enumerate() {
+                *x *= keep.at(index.wrapping_add(j as u32));
+            }
+        }
+    }
+}
+
+simd! {
+    /// `ds = factor * (used * ds - p * (used . ds))` for rows of `cols`.
+    fn softmax_backward(p: &[f32], used: &[f32], ds: &mut [f32], cols: usize, factor: f32) {
         let rows = p.chunks_exact(cols).zip(used.chunks_exact(cols)).zip(ds.chunks_exact_mut(cols));
         for ((p, used), ds) in rows {
             let s = dot_body(used, ds);
             for i in 0..cols {
-                ds[i] = used[i] * ds[i] - p[i] * s;
+                ds[i] = (used[i] * ds[i] - p[i] * s) * factor;
             }
         }
     }
 }
 
-/// Adds score gradients to the bias entries that the scores read.
-fn bias_backward(s: &Span, h: usize, reach: usize, ds: &[f32], dbias: &mut [f32]) {
-    let zero = (h * (2 * reach + 1) + reach) as isize;
-    let shift = s.k_len as isize - s.q_len as isize;
-    for (i, row) in ds.chunks_exact(s.k_len).enumerate() {
-        let first = (zero - i as isize - shift) as usize;
-        for (b, g) in dbias[first..first + s.k_len].iter_mut().zip(row) {
-            *b += g;
+simd! {
+    /// Adds score gradients to the bias entries that the scores read.
+    fn add_to_bias(ds: &[f32], cols: usize, dbias: &mut [f32]) {
+        let rows = ds.len() / cols;
+        for (i, row) in ds.chunks_exact(cols).enumerate() {
+            let dbias = &mut dbias[rows - 1 - i..rows - 1 - i + cols];
+            for (d, g) in dbias.iter_mut().zip(row) {
+                *d += *g;
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Dropout from a counter-based generator: the mask is a hash of (key, site, index), so backward
-//! draws the same mask again and nothing is stored.
+//! Dropout (Srivastava et al. 2014) from a counter-based generator: the mask is a hash of (key,
+//! site, index), so backward draws the same mask again and nothing is stored. The backward pass of
+//! `y = drop(x)` is `dx = drop(dy)` at the same site.
 
 use crate::Pass;
 use sidereal_core::seed::mix;
@@ -14,18 +15,25 @@ pub struct Dropout {
     scale: f32,
 }
 
-/// A mixer of 32-bit counters (multiply, xor-shift; constants of MurmurHash3's finaliser).
-#[inline(always)]
-fn hash(index: u32, seed: u32) -> i32 {
-    let mut h = index.wrapping_mul(0x9E37_79B1) ^ seed;
-    h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
-    h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
-    ((h ^ (h >> 16)) >> 1) as i32
+/// The mask of one part of a site; indices are counted from 0.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keep {
+    seeds: [u32; 2],
+    threshold: i32,
+    scale: f32,
 }
 
-#[inline(always)]
-fn keep(index: u32, seed: u32, threshold: i32, scale: f32) -> f32 {
-    if hash(index, seed) >= threshold { scale } else { 0.0 }
+impl Keep {
+    /// Factor of one value: 0 or `1 / (1 - rate)`. Two multiply and xor-shift rounds (constants of
+    /// Wellons' lowbias32), with half of the 64-bit seed before each.
+    #[inline(always)]
+    pub(crate) fn at(self, index: u32) -> f32 {
+        let mut h = index ^ self.seeds[0];
+        h = (h ^ (h >> 16)).wrapping_mul(0x7FEB_352D) ^ self.seeds[1];
+        h = (h ^ (h >> 15)).wrapping_mul(0x846C_A68B);
+        let h = ((h ^ (h >> 16)) >> 1) as i32;
+        if h >= self.threshold { self.scale } else { 0.0 }
+    }
 }
 
 impl Dropout {
@@ -36,6 +44,7 @@ impl Dropout {
 
     /// Drops with probability `rate` (0 to below 1) while training.
     pub fn new(rate: f32, pass: Pass) -> Self {
+        debug_assert!((0.0..1.0).contains(&rate), "a dropout rate is 0 to below 1, not {rate}");
         match pass {
             Pass::Train { key } if rate > 0.0 => Dropout {
                 key,
@@ -56,74 +65,75 @@ impl Dropout {
         self.scale
     }
 
-    /// Seed of a site, and of a part of it.
-    fn seed(self, site: u32, part: u64) -> u32 {
-        mix(mix(self.key ^ (u64::from(site) << 32)) ^ part) as u32
+    /// The mask of one part of a site; none when nothing is dropped.
+    pub(crate) fn keeper(self, site: u32, part: u64) -> Option<Keep> {
+        let seed = mix(mix(self.key ^ (u64::from(site) << 32)) ^ part);
+        let seeds = [seed as u32, (seed >> 32) as u32];
+        self.is_active().then_some(Keep { seeds, threshold: self.threshold, scale: self.scale })
     }
 
     /// Factor of one value: 0 or [`Dropout::scale`].
     pub fn keep(self, site: u32, index: u32) -> f32 {
-        keep(index, self.seed(site, 0), self.threshold, self.scale)
+        self.keep_part(site, 0, index)
+    }
+
+    /// Factor of one value of a part of a site. In attention, part `span * heads + head` holds the
+    /// weight of query `i` and key `j` at index `i * k_len + j`.
+    pub fn keep_part(self, site: u32, part: u64, index: u32) -> f32 {
+        self.keeper(site, part).map_or(1.0, |k| k.at(index))
     }
 
     /// Drops in place.
     pub fn apply(self, site: u32, x: &mut [f32]) {
-        self.apply_part(site, 0, x);
-    }
-
-    /// Drops in place with the mask of one part of a site, as in one head of one sequence.
-    pub fn apply_part(self, site: u32, part: u64, x: &mut [f32]) {
-        if self.is_active() {
-            mask(x, self.seed(site, part), self.threshold, self.scale);
+        if let Some(keep) = self.keeper(site, 0) {
+            mask(x, keep);
         }
     }
 
     /// `dst = drop(src)`.
     pub fn apply_to(self, site: u32, src: &[f32], dst: &mut [f32]) {
-        dst.copy_from_slice(src);
-        self.apply(site, dst);
+        assert_eq!(src.len(), dst.len(), "dropout keeps the shape");
+        match self.keeper(site, 0) {
+            Some(keep) => mask_to(src, dst, keep),
+            None => dst.copy_from_slice(src),
+        }
     }
 
     /// `out += drop(residual)`.
     pub fn add_to(self, site: u32, residual: &[f32], out: &mut [f32]) {
-        if self.is_active() {
-            add_masked(residual, out, self.seed(site, 0), self.threshold, self.scale);
-        } else {
-            super::math::axpy(1.0, residual, out);
+        assert_eq!(residual.len(), out.len(), "dropout keeps the shape");
+        match self.keeper(site, 0) {
+            Some(keep) => add_masked(residual, out, keep),
+            None => super::math::axpy(1.0, residual, out),
         }
     }
 
-    /// `x = drop(relu(x))`.
+    /// `x = drop(relu(x))`; see [`super::activation::relu_dropout`].
     pub fn relu(self, site: u32, x: &mut [f32]) {
-        if self.is_active() {
-            relu_masked(x, self.seed(site, 0), self.threshold, self.scale);
-        } else {
-            super::activation::relu(x);
-        }
+        super::activation::relu_dropout(x, self, site);
     }
 }
 
 simd! {
-    fn mask(x: &mut [f32], seed: u32, threshold: i32, scale: f32) {
+    fn mask(x: &mut [f32], keep: Keep) {
         for (i, v) in x.iter_mut().enumerate() {
-            *v *= keep(i as u32, seed, threshold, scale);
+            *v *= keep.at(i as u32);
         }
     }
 }
 
 simd! {
-    fn add_masked(residual: &[f32], out: &mut [f32], seed: u32, threshold: i32, scale: f32) {
+    fn mask_to(src: &[f32], dst: &mut [f32], keep: Keep) {
+        for (i, (d, s)) in dst.iter_mut().zip(src).enumerate() {
+            *d = *s * keep.at(i as u32);
+        }
+    }
+}
+
+simd! {
+    fn add_masked(residual: &[f32], out: &mut [f32], keep: Keep) {
         for (i, (o, r)) in out.iter_mut().zip(residual).enumerate() {
-            *o += *r * keep(i as u32, seed, threshold, scale);
-        }
-    }
-}
-
-simd! {
-    fn relu_masked(x: &mut [f32], seed: u32, threshold: i32, scale: f32) {
-        for (i, v) in x.iter_mut().enumerate() {
-            let r = if *v > 0.0 { *v } else { 0.0 };
-            *v = r * keep(i as u32, seed, threshold, scale);
+            *o += *r * keep.at(i as u32);
         }
     }
 }
@@ -133,29 +143,61 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rate_scale_and_independence_of_sites() {
+    fn rate_scale_and_independence() {
         let n = 200_000;
         for rate in [0.1f32, 0.5] {
-            let d = Dropout::new(rate, Pass::Train { key: 9 });
-            let draw = |site| {
+            let draw = |key, site| {
                 let mut x = vec![1f32; n];
-                d.apply(site, &mut x);
+                Dropout::new(rate, Pass::Train { key }).apply(site, &mut x);
                 x
             };
-            let (a, b) = (draw(3), draw(4));
-            let dropped = a.iter().filter(|x| **x == 0.0).count() as f64 / n as f64;
-            assert!((dropped - f64::from(rate)).abs() < 0.005, "{dropped}");
+            let p = f64::from(rate);
+            // Five standard deviations.
+            let near = |count: usize, n: usize, p: f64| {
+                let share = count as f64 / n as f64;
+                assert!((share - p).abs() < 5.0 * (p * (1.0 - p) / n as f64).sqrt(), "{share} {p}");
+            };
+            let a = draw(9, 3);
+            near(a.iter().filter(|x| **x == 0.0).count(), n, p);
             assert!(a.iter().all(|&x| x == 0.0 || x == 1.0 / (1.0 - rate)));
-            let both = a.iter().zip(&b).filter(|(x, y)| **x == 0.0 && **y == 0.0).count();
-            assert!((both as f64 / n as f64 - f64::from(rate * rate)).abs() < 0.005);
-            assert_eq!(a, draw(3));
-            assert_eq!(a[17], d.keep(3, 17));
+            assert_eq!(a, draw(9, 3));
+            for other in [draw(9, 4), draw(10, 3)] {
+                let both = a.iter().zip(&other).filter(|(x, y)| **x == 0.0 && **y == 0.0);
+                near(both.count(), n, p * p);
+            }
+            // Neighbours at any power of two do not know of each other.
+            for lag in (0..12).map(|s| 1 << s) {
+                let pairs = a.iter().zip(&a[lag..]).filter(|(x, y)| **x == 0.0 && **y == 0.0);
+                near(pairs.count(), n - lag, p * p);
+            }
+        }
+    }
+
+    #[test]
+    fn all_ways_draw_one_mask() {
+        let d = Dropout::new(0.4, Pass::Train { key: 1 });
+        let x: Vec<f32> = (0..77).map(|i| i as f32 - 30.5).collect();
+        let want: Vec<f32> = (0..77).map(|i| x[i] * d.keep(5, i as u32)).collect();
+        let mut a = x.clone();
+        d.apply(5, &mut a);
+        let mut b = vec![9.0; 77];
+        d.apply_to(5, &x, &mut b);
+        let mut c = vec![0.0; 77];
+        d.add_to(5, &x, &mut c);
+        let mut r = x.clone();
+        d.relu(5, &mut r);
+        assert_eq!(a, want);
+        assert_eq!(b, want);
+        for i in 0..77 {
+            assert_eq!(c[i], want[i]);
+            assert_eq!(r[i], want[i].max(0.0));
         }
     }
 
     #[test]
     fn evaluation_keeps_everything() {
         assert!(!Dropout::new(0.5, Pass::Evaluate).is_active());
+        assert!(!Dropout::new(0.0, Pass::Train { key: 1 }).is_active());
         let mut x = [1.0, -2.0];
         Dropout::none().add_to(0, &[1.0, 1.0], &mut x);
         assert_eq!(x, [2.0, -1.0]);

@@ -62,6 +62,9 @@ pub fn gemm(
         return;
     }
     assert!(a.holds(m, k) && b.holds(k, n), "A or B does not fit");
+    if cfg!(miri) {
+        return plain(m, n, k, a, b, c, ldc, write);
+    }
     // SAFETY: the assertions above keep every element that the product reads or writes inside its
     // slice, and `c` is borrowed mutably, so it overlaps neither `a` nor `b`.
     unsafe {
@@ -86,6 +89,27 @@ pub fn gemm(
             false,
             gemm::Parallelism::None,
         );
+    }
+}
+
+/// The definition, for interpreters that cannot run the vector code of the `gemm` crate.
+fn plain(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat<'_>,
+    b: Mat<'_>,
+    c: &mut [f32],
+    ldc: usize,
+    write: Write,
+) {
+    for i in 0..m {
+        for j in 0..n {
+            let sum: f32 =
+                (0..k).map(|l| a.data[i * a.rs + l * a.cs] * b.data[l * b.rs + j * b.cs]).sum();
+            let c = &mut c[i * ldc + j];
+            *c = if write == Write::Set { sum } else { *c + sum };
+        }
     }
 }
 

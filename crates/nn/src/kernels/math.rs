@@ -75,15 +75,17 @@ pub(crate) fn max_body(v: &[f32]) -> f32 {
 pub(crate) fn exp_one(x: f32) -> f32 {
     // A NaN passes through `clamp` and the polynomial; -inf ends at the smallest normal number.
     let x = x.clamp(-87.0, 88.0);
-    // Adding 1.5 * 2^23 rounds to the nearest whole number.
-    let n = x * std::f32::consts::LOG2_E + 12_582_912.0 - 12_582_912.0;
+    // Adding 1.5 * 2^23 rounds to the nearest whole number and leaves it in the low bits.
+    let shifted = x * std::f32::consts::LOG2_E + 12_582_912.0;
+    let n = shifted - 12_582_912.0;
     let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
     let mut p = 1.987_569_1e-4;
     for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1] {
         p = p * r + c;
     }
     let p = p * r * r + r + 1.0;
-    f32::from_bits((p.to_bits() as i32).wrapping_add((n as i32) << 23) as u32)
+    // All but the low nine bits leave on the left; they add to the exponent.
+    f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
 simd! {

@@ -2,11 +2,12 @@
 //! rows.
 
 use super::gemm::Write;
-use super::math::{dot_body, sum_body};
+use super::math::{dot_body, fold_add, sum_body};
 
 simd! {
     /// `y = x / sqrt(mean(x^2) + eps) * weight` for each row; `inv` gets the factor of each row.
     pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], inv: &mut [f32]) {
+        assert!(y.len() == x.len() && inv.len() * weight.len() == x.len(), "one y a value, one inv a row");
         let d = weight.len();
         let rows = x.chunks_exact(d).zip(y.chunks_exact_mut(d)).zip(inv.iter_mut());
         for ((x, y), inv) in rows {
@@ -30,6 +31,8 @@ simd! {
         dweight: &mut [f32],
         write: Write,
     ) {
+        assert!(dy.len() == x.len() && dx.len() == x.len(), "one gradient a value");
+        assert!(inv.len() * weight.len() == x.len() && dweight.len() == weight.len(), "one inv a row");
         let d = weight.len();
         if write == Write::Set {
             dx.fill(0.0);
@@ -44,7 +47,7 @@ simd! {
                     lanes[l] += dy[i + l] * weight[i + l] * x[i + l];
                 }
             }
-            let mut gx = super::math::fold_add(lanes);
+            let mut gx = fold_add(lanes);
             for i in full..d {
                 gx += dy[i] * weight[i] * x[i];
             }
@@ -68,6 +71,8 @@ simd! {
         y: &mut [f32],
         stats: &mut [f32],
     ) {
+        assert!(y.len() == x.len() && stats.len() * weight.len() == 2 * x.len(), "one y a value, two stats a row");
+        assert_eq!(bias.len(), weight.len(), "one bias a weight");
         let d = weight.len();
         let rows = x.chunks_exact(d).zip(y.chunks_exact_mut(d)).zip(stats.chunks_exact_mut(2));
         for ((x, y), stats) in rows {
@@ -96,6 +101,9 @@ simd! {
         dbias: &mut [f32],
         write: Write,
     ) {
+        assert!(dy.len() == x.len() && dx.len() == x.len(), "one gradient a value");
+        assert!(stats.len() * weight.len() == 2 * x.len(), "two stats a row");
+        assert!(dweight.len() == weight.len() && dbias.len() == weight.len(), "one gradient a weight");
         let d = weight.len();
         if write == Write::Set {
             dx.fill(0.0);
@@ -103,8 +111,18 @@ simd! {
         let rows = x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d));
         for (((x, dy), dx), stats) in rows.zip(stats.chunks_exact(2)) {
             let (mean, r) = (stats[0], stats[1]);
-            let (mut g_sum, mut gx_sum) = (0f32, 0f32);
-            for i in 0..d {
+            // With g = dy * weight and n = (x - mean) r: dx = r (g - mean(g) - n mean(g n)).
+            let mut lanes = [[0f32; 16]; 2];
+            let full = d / 16 * 16;
+            for i in (0..full).step_by(16) {
+                for l in 0..16 {
+                    let g = dy[i + l] * weight[i + l];
+                    lanes[0][l] += g;
+                    lanes[1][l] += g * (x[i + l] - mean) * r;
+                }
+            }
+            let (mut g_sum, mut gx_sum) = (fold_add(lanes[0]), fold_add(lanes[1]));
+            for i in full..d {
                 let g = dy[i] * weight[i];
                 g_sum += g;
                 gx_sum += g * (x[i] - mean) * r;
