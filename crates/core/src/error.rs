@@ -33,6 +33,14 @@ pub enum Error {
         /// The value, why it is refused, and what is allowed.
         message: String,
     },
+    /// A fault in the text of a configuration, with its place.
+    #[error("{place}: {message}")]
+    ConfigAt {
+        /// File and line, or the command-line argument.
+        place: String,
+        /// What is wrong and what was expected.
+        message: String,
+    },
     /// A component name that nobody registered.
     #[error("unknown {kind} `{name}`{}; known: {}", suggestion(.nearest), .known.join(", "))]
     UnknownName {
@@ -180,6 +188,7 @@ impl Error {
     pub fn category(&self) -> Category {
         match self {
             Error::Config { .. }
+            | Error::ConfigAt { .. }
             | Error::UnknownName { .. }
             | Error::UnknownOption { .. }
             | Error::DuplicateName { .. } => Category::Config,
