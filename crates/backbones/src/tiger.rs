@@ -18,7 +18,7 @@
 //! position sees only earlier ones; then every item of a history can be a target in one pass, its
 //! decoder attending to the states of the items before it. GRID has no such option.
 
-use crate::transformer::{Memory, NormKind, Shape, Stack, StackState, StepCache};
+use crate::transformer::{Memory, MemoryCache, NormKind, Shape, Stack, StackState, StepCache};
 use crate::{Backbone, BackboneContext, Output};
 use sidereal_core::{Catalog, Entry, Error, Result, options};
 use sidereal_decoding::{CodeScorer, Row};
@@ -430,7 +430,7 @@ impl CodeScorer for Session<'_> {
             &self.groups,
             &self.chain,
             None,
-            Some((&self.memory, &self.spans)),
+            Some(MemoryCache { kv: &self.memory, spans: &self.spans }),
             &mut self.cache,
             &mut self.state,
         );

@@ -1,6 +1,8 @@
 //! Decoding sessions give the logits that a forward pass gives for the same codes, whatever the
 //! batch, the beams and their parents.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{batch_of, fixed_table};

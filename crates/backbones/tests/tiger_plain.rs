@@ -1,6 +1,8 @@
 //! The fused encoder-decoder equals a plain composition of candle operations, forward and
 //! backward, on the same weights.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};

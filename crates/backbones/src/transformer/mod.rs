@@ -14,4 +14,4 @@ use bias::{Direction, RelativePositions};
 use decode::{Chains, DecodeScratch, Prompt, decode_attention};
 use norm::Norm;
 pub(crate) use norm::NormKind;
-pub(crate) use stack::{Memory, Shape, Stack, StackState, StepCache};
+pub(crate) use stack::{Memory, MemoryCache, Shape, Stack, StackState, StepCache};

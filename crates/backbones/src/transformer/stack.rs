@@ -92,6 +92,13 @@ pub(crate) struct Memory<'a> {
     pub(crate) spans: &'a [Span],
 }
 
+/// Keys and values of a memory for each block, and first row and length of each request in it.
+#[derive(Clone, Copy)]
+pub(crate) struct MemoryCache<'a> {
+    pub(crate) kv: &'a [Vec<f32>],
+    pub(crate) spans: &'a [(usize, usize)],
+}
+
 /// The gradient of a memory.
 pub(crate) type MemoryGrad<'a> = Option<&'a mut [f32]>;
 
@@ -312,7 +319,7 @@ impl Stack {
         groups: &[Range<usize>],
         chain: &[u32],
         prompt: Option<(&StackState, &[(usize, usize)])>,
-        memory: Option<(&[Vec<f32>], &[(usize, usize)])>,
+        memory: Option<MemoryCache<'_>>,
         cache: &mut StepCache,
         state: &mut StackState,
     ) {
@@ -359,8 +366,8 @@ impl Stack {
             size(&mut buffers.out, x.len());
             a.out.forward(w, attended, rows, &mut buffers.out);
             none.add_to(0, &buffers.out, x);
-            if let (Some(c), Some((kv, at))) = (&block.cross, memory) {
-                self.cross_step(i, c, w, rows, groups, &kv[i], at, x, s, buffers);
+            if let (Some(c), Some(m)) = (&block.cross, memory) {
+                self.cross_step(i, c, w, rows, groups, &m.kv[i], m.spans, x, s, buffers);
             }
             self.feed_forward(i, w, x, rows, none, s, buffers);
         }
