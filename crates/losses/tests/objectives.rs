@@ -1,4 +1,5 @@
 //! Objectives against hand-computed values, identities, differences and candle.
+#![allow(clippy::unwrap_used)] // Helpers of tests are not inside #[test] functions.
 
 use candle_core::{Device, Tensor};
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! The training loop: optimiser steps over packed micro-batches, validation with early stopping,
 //! checkpoints that survive a kill, and observers that show and log it.
 //!
-//! [`train`] takes any [`Model`](sidereal_nn::Model) with any
+//! [`train()`] takes any [`Model`](sidereal_nn::Model) with any
 //! [`Objective`](sidereal_nn::Objective); [`Examples`] gives the rows, [`Validate`] the metrics.
 //! A run is a function of the seed and the options: threads, interruptions and the time at which
 //! checkpoints are written change nothing.

@@ -63,7 +63,8 @@ impl Plan {
     /// Examples seen before `step`.
     pub(crate) fn examples_before(&self, step: u64) -> u64 {
         let in_epoch = (step % self.steps_per_epoch) * self.rows as u64;
-        (step / self.steps_per_epoch) * self.examples as u64 + in_epoch
+        let epochs = step / self.steps_per_epoch;
+        epochs.saturating_mul(self.examples as u64).saturating_add(in_epoch)
     }
 
     /// Epochs before `step`, with fractions.

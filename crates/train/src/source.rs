@@ -17,8 +17,7 @@ pub trait Examples: Sync {
     /// `train.micro_batch`.
     fn cost(&self, i: usize) -> usize;
 
-    /// Replaces the content of `batch` by the examples `ids`, in their order. Called from several
-    /// threads.
+    /// Replaces the content of `batch` by the examples `ids`, in their order.
     fn fill(&self, ids: &[usize], batch: &mut Batch) -> Result<()>;
 }
 
@@ -32,6 +31,9 @@ pub enum Goal {
 }
 
 /// Measures a model while it trains.
+///
+/// A decoder that needs more than a [`Model`] keeps a second model of its own and copies the
+/// parameters into it.
 pub trait Validate {
     /// Named metrics of the model; the first one chooses the checkpoint unless `train.select`
     /// names another. An empty list keeps the last weights. Must not depend on anything but the

@@ -206,3 +206,52 @@ fn a_checkpoint_of_another_training_is_refused() {
     go(&mut Tiny::new(3), &free, dir.path(), &quiet()).unwrap();
     assert_eq!(checkpoint::list(dir.path()).unwrap().len(), 1);
 }
+
+/// Options of the process that is killed.
+fn long() -> TrainOptions {
+    TrainOptions { epochs: 12, checkpoint_steps: 1, patience: 0, ..options() }
+}
+
+/// Not a test of its own: the process that the next test kills.
+#[test]
+fn worker_process() {
+    let Ok(dir) = std::env::var("SIDEREAL_TRAIN_WORKER") else { return };
+    go(&mut Tiny::new(3), &long(), Path::new(&dir), &quiet()).unwrap();
+}
+
+#[test]
+fn processes_that_are_killed_end_in_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let spawn = || {
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["worker_process", "--exact", "--quiet"])
+            .env("SIDEREAL_TRAIN_WORKER", dir.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let step = || checkpoint::list(dir.path()).unwrap().first().map_or(0, |c| c.0);
+    let mut killed = Vec::new();
+    for wait in [3, 17, 5, 29, 11] {
+        let before = step();
+        let mut child = spawn();
+        // Once it works, a moment that falls anywhere in a step or in a write.
+        while step() == before && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        // SIGKILL where there are signals.
+        let _ = child.kill();
+        child.wait().unwrap();
+        killed.push(step());
+    }
+    assert!(killed.windows(2).all(|w| w[0] < w[1]), "{killed:?}");
+    assert!(killed[killed.len() - 1] < 120, "too fast to be killed: {killed:?}");
+    assert!(spawn().wait().unwrap().success());
+    let mut model = Tiny::new(5);
+    let end = go(&mut model, &long(), dir.path(), &quiet()).unwrap();
+    let (weights, summary, _) = fresh(&long(), 2);
+    assert_eq!(model.weights(), weights);
+    assert_eq!(end.validations, summary.validations);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}

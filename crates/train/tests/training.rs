@@ -277,11 +277,25 @@ fn a_folder_that_cannot_be_written_is_told_at_once() {
     let e = go(&mut Tiny::new(3), &options(), &file.join("sub"), &quiet()).unwrap_err();
     assert!(matches!(e, Error::Write { .. } | Error::Read { .. }), "{e}");
     assert!(e.to_string().contains("file"), "{e}");
-    // Linux gives a device on which every write finds the disk full.
-    if std::path::Path::new("/dev/full").exists() {
-        let e = std::fs::write("/dev/full", b"x").unwrap_err();
-        assert_eq!(e.kind(), std::io::ErrorKind::StorageFull);
-    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let o = TrainOptions { checkpoint_steps: 5, ..options() };
+    // A folder where the temporary file of step 10 would be, as a full disk would refuse it.
+    let name = format!(".checkpoint-0000000010.safetensors.{}.tmp", std::process::id());
+    let blocked = dir.path().join(name);
+    std::fs::create_dir(&blocked).unwrap();
+    let e = go(&mut Tiny::new(3), &o, dir.path(), &quiet()).unwrap_err();
+    assert!(matches!(e, Error::Write { .. }) && e.to_string().contains("0000000010"), "{e}");
+    let kept = sidereal_train::checkpoint::list(dir.path()).unwrap();
+    assert_eq!(kept.iter().map(|c| c.0).collect::<Vec<_>>(), [5, 0]);
+    std::fs::remove_dir(&blocked).unwrap();
+    let mut model = Tiny::new(4);
+    let end = go(&mut model, &o, dir.path(), &quiet()).unwrap();
+    assert_eq!(end.resumed_from, Some(5));
+    assert_eq!(model.weights(), fresh(&o, 1).0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `log.jsonl`: one JSON object a line, in the order of events.
 //!
-//! `{"time":1700000000.123,"event":"scalars","group":"train","step":20,"loss":7.31,...}`. Progress
-//! is not logged. When a training resumes at a step, lines of later steps are taken out: they will
+//! `{"event":"scalars","group":"train","loss":7.31,"step":20,"time":1700000000.123}`. Progress is
+//! not logged. When a training resumes at a step, lines of later steps are taken out: they will
 //! come again, and the log reads as if nothing had happened.
 
 use crate::train::RESUMED;

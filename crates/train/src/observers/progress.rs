@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 /// Time between two lines without a terminal.
 const LINE: Duration = Duration::from_secs(10);
 
-/// Shows events to people. One task at a time; notes and warnings go above the bar.
+/// Shows events to people. A task within a task hides the outer one until it ends; notes and
+/// warnings go above the bar.
 pub struct ProgressBar {
-    task: Mutex<Option<Task>>,
+    /// The innermost task comes last.
+    tasks: Mutex<Vec<Task>>,
     terminal: bool,
 }
 
@@ -45,11 +47,11 @@ impl Default for ProgressBar {
 impl ProgressBar {
     /// A bar if standard error is a terminal, else a line every ten seconds.
     pub fn new() -> Self {
-        ProgressBar { task: Mutex::new(None), terminal: std::io::stderr().is_terminal() }
+        ProgressBar { tasks: Mutex::default(), terminal: std::io::stderr().is_terminal() }
     }
 
-    fn say(&self, task: &Option<Task>, line: &str) {
-        match task {
+    fn say(&self, tasks: &[Task], line: &str) {
+        match tasks.last() {
             Some(t) if self.terminal => t.bar.suspend(|| eprintln!("{line}")),
             _ => eprintln!("{line}"),
         }
@@ -62,7 +64,7 @@ impl ProgressBar {
             (true, n) => indicatif::ProgressBar::new(n),
         };
         if self.terminal {
-            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+            bar.set_draw_target(target());
             let template = match total {
                 0 => "{prefix} {spinner} {msg}",
                 _ => "{prefix} {bar:24} {percent:>3}% {msg}",
@@ -86,15 +88,22 @@ impl ProgressBar {
     }
 }
 
+fn target() -> ProgressDrawTarget {
+    ProgressDrawTarget::stderr_with_hz(5)
+}
+
 impl Observer for ProgressBar {
     fn observe(&self, event: &Event<'_>) {
-        let mut current = self.task.lock().unwrap_or_else(|e| e.into_inner());
+        let mut tasks = self.tasks.lock().unwrap_or_else(|e| e.into_inner());
         match event {
             Event::Started { task, total, unit } => {
-                *current = Some(self.start(task, *total, unit));
+                if let Some(outer) = tasks.last() {
+                    outer.bar.set_draw_target(ProgressDrawTarget::hidden());
+                }
+                tasks.push(self.start(task, *total, unit));
             }
             Event::Advanced { task, done, numbers } => {
-                let Some(t) = current.as_mut().filter(|t| t.name == *task) else { return };
+                let Some(t) = tasks.iter_mut().find(|t| t.name == *task) else { return };
                 t.advance(*done, numbers, Instant::now());
                 t.bar.set_position(*done);
                 t.bar.set_message(t.last.clone());
@@ -104,18 +113,21 @@ impl Observer for ProgressBar {
                 }
             }
             Event::Finished { task } => {
-                if current.as_ref().is_some_and(|t| t.name == *task)
-                    && let Some(t) = current.take()
-                {
-                    t.bar.finish_and_clear();
-                    let took = clock(t.began.elapsed().as_secs_f64());
-                    let what =
-                        if t.last.is_empty() { String::new() } else { format!(", {}", t.last) };
-                    eprintln!("{}: done in {took}{what}", t.name);
+                let Some(at) = tasks.iter().position(|t| t.name == *task) else { return };
+                let t = tasks.remove(at);
+                t.bar.finish_and_clear();
+                match tasks.last() {
+                    Some(outer) if self.terminal => outer.bar.set_draw_target(target()),
+                    Some(_) => {}
+                    None => {
+                        let took = clock(t.began.elapsed().as_secs_f64());
+                        let comma = if t.last.is_empty() { "" } else { ", " };
+                        eprintln!("{}: {took}{comma}{}", t.name, t.last);
+                    }
                 }
             }
-            Event::Note(text) => self.say(&current, text),
-            Event::Warning(text) => self.say(&current, &format!("warning: {text}")),
+            Event::Note(text) => self.say(&tasks, text),
+            Event::Warning(text) => self.say(&tasks, &format!("warning: {text}")),
             _ => {}
         }
     }
@@ -175,7 +187,7 @@ mod tests {
 
     #[test]
     fn rate_and_rest_count_from_where_a_resumed_task_began() {
-        let bar = ProgressBar { task: Mutex::new(None), terminal: false };
+        let bar = ProgressBar { tasks: Mutex::default(), terminal: false };
         let mut t = bar.start("train", 1000, "examples");
         let start = Instant::now();
         t.advance(500, &[], start);
@@ -184,6 +196,22 @@ mod tests {
         assert_eq!(t.last, "600/1000 examples, 10.00/s, loss 7.2500, 40s left");
         t.advance(400, &[], start + Duration::from_secs(20));
         assert_eq!(t.last, "400/1000 examples");
+    }
+
+    #[test]
+    fn tasks_may_nest() {
+        let bar = ProgressBar { tasks: Mutex::default(), terminal: false };
+        let start = |task| bar.observe(&Event::Started { task, total: 10, unit: "rows" });
+        let advance = |task| bar.observe(&Event::Advanced { task, done: 4, numbers: &[] });
+        start("outer");
+        start("inner");
+        advance("inner");
+        bar.observe(&Event::Finished { task: "inner" });
+        advance("outer");
+        assert_eq!(bar.tasks.lock().unwrap()[0].last, "4/10 rows");
+        bar.observe(&Event::Finished { task: "outer" });
+        advance("outer");
+        assert!(bar.tasks.lock().unwrap().is_empty());
     }
 
     #[test]
