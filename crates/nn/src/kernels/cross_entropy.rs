@@ -1,7 +1,7 @@
 //! Softmax cross-entropy over rows, and over all items without keeping all scores.
 
 use super::gemm::{Mat, Write, gemm};
-use super::math::{exp_one, fold_add, max_body, size, sum_body};
+use super::math::{exp_one, fold_add, max_body, size};
 
 /// Sum of `-log softmax(logits)[target]` over rows of `cols`; `grad`, when given, is set to
 /// `scale * (softmax - onehot)`.
@@ -22,8 +22,7 @@ pub fn softmax_cross_entropy(
         total += match grad.as_deref_mut() {
             Some(g) => {
                 let g = &mut g[i * cols..(i + 1) * cols];
-                g.copy_from_slice(row);
-                let norm = exp_row(g, top);
+                let norm = exp_to(row, top, g);
                 scale_row(g, scale / norm);
                 g[t as usize] -= scale;
                 f64::from(norm.ln() + top - row[t as usize])
@@ -37,7 +36,7 @@ pub fn softmax_cross_entropy(
 /// Scores that may be kept at a time: 4 MiB of them.
 const KEEP: usize = 1 << 20;
 /// Fewer queries than this together would read all items too often.
-const MIN_TILE: usize = 32;
+const MIN_TILE: usize = 64;
 /// Items in a block, and queries in a tile, when scores are computed twice.
 const BLOCK: usize = 512;
 
@@ -46,7 +45,7 @@ const BLOCK: usize = 512;
 /// when they are given, and gives the sum of losses. An item that must not compete (padding at row
 /// 0) is left out by passing the other rows and targets less one.
 ///
-/// Up to 32,768 items, scores of a tile of queries against all items are kept and three products
+/// Up to 16,384 items, scores of a tile of queries against all items are kept and three products
 /// of `T x N x d` do; beyond, two passes over blocks of items need four, and memory for 512 x 512
 /// scores whatever N is. `scratch` is reused.
 ///
@@ -203,11 +202,43 @@ simd! {
 }
 
 simd! {
+    /// `row = e^(row - top)`, and the sum.
     fn exp_row(row: &mut [f32], top: f32) -> f32 {
-        for x in row.iter_mut() {
-            *x = exp_one(*x - top);
+        let (chunks, rest) = row.as_chunks_mut::<16>();
+        let mut lanes = [0f32; 16];
+        for x in chunks {
+            for i in 0..16 {
+                x[i] = exp_one(x[i] - top);
+                lanes[i] += x[i];
+            }
         }
-        sum_body(row)
+        let mut sum = fold_add(lanes);
+        for x in rest {
+            *x = exp_one(*x - top);
+            sum += *x;
+        }
+        sum
+    }
+}
+
+simd! {
+    /// `out = e^(row - top)`, and the sum.
+    fn exp_to(row: &[f32], top: f32, out: &mut [f32]) -> f32 {
+        let (chunks, rest) = row.as_chunks::<16>();
+        let (outs, out_rest) = out.as_chunks_mut::<16>();
+        let mut lanes = [0f32; 16];
+        for (x, o) in chunks.iter().zip(outs) {
+            for i in 0..16 {
+                o[i] = exp_one(x[i] - top);
+                lanes[i] += o[i];
+            }
+        }
+        let mut sum = fold_add(lanes);
+        for (x, o) in rest.iter().zip(out_rest) {
+            *o = exp_one(*x - top);
+            sum += *o;
+        }
+        sum
     }
 }
 

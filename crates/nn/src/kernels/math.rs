@@ -45,6 +45,22 @@ pub(crate) fn dot_body(a: &[f32], b: &[f32]) -> f32 {
     fold_add(lanes) + ra.iter().zip(rb).map(|(x, y)| x * y).sum::<f32>()
 }
 
+/// Sum of `a b (c - shift)`.
+#[inline(always)]
+pub(crate) fn dot3_body(a: &[f32], b: &[f32], c: &[f32], shift: f32) -> f32 {
+    let (ca, ra) = a.as_chunks::<LANES>();
+    let (cb, rb) = b.as_chunks::<LANES>();
+    let (cc, rc) = c.as_chunks::<LANES>();
+    let mut lanes = [0f32; LANES];
+    for ((x, y), z) in ca.iter().zip(cb).zip(cc) {
+        for i in 0..LANES {
+            lanes[i] += x[i] * y[i] * (z[i] - shift);
+        }
+    }
+    let rest: f32 = ra.iter().zip(rb).zip(rc).map(|((x, y), z)| x * y * (z - shift)).sum();
+    fold_add(lanes) + rest
+}
+
 #[inline(always)]
 pub(crate) fn sum_body(v: &[f32]) -> f32 {
     let (chunks, rest) = v.as_chunks::<LANES>();
