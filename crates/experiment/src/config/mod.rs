@@ -1,0 +1,251 @@
+//! Experiment files: short TOML, with overrides from the command line.
+//!
+//! ```toml
+//! seed = 0
+//!
+//! [data]
+//! type = "folder"
+//! path = "beauty"            # beside this file, or below the working directory
+//! split = "leave-one-out"    # or { type = "ratio", test = 0.2 }
+//!
+//! [quantizer]
+//! type = "rq-kmeans"
+//! levels = [256, 256, 256]
+//!
+//! [decoder]
+//! width = 20
+//! ```
+//!
+//! Every section has a default, so a file holds only what the experiment is about. A section may
+//! be written as a bare name, `quantizer = "random"`, which means its defaults. `a.b=value`
+//! overrides one key; the value is read as TOML and, where it is none, as a string.
+
+mod document;
+mod print;
+mod resolve;
+
+pub(crate) use resolve::is_path;
+pub use resolve::{
+    EvaluateOptions, EvaluatePlan, GenerativePlan, ModelPlan, Part, Plan, SampleOptions, TrainPlan,
+    evaluate_docs, train_docs,
+};
+
+use serde_json::{Map, Value};
+use sidereal_core::{Error, Result, component::nearest};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Sections in the order of the pipeline.
+pub const SECTIONS: [&str; 10] = [
+    "data",
+    "encoder",
+    "quantizer",
+    "identifier",
+    "backbone",
+    "objective",
+    "train",
+    "decoder",
+    "evaluate",
+    "recommender",
+];
+
+/// Keys that stand above all sections.
+const TOP_KEYS: [&str; 3] = ["seed", "threads", "cache"];
+
+/// Sections without a component, which have no `type`.
+const PLAIN_SECTIONS: [&str; 2] = ["train", "evaluate"];
+
+/// A configuration as written, with the place of every key.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Stem of the file: the default name of the run.
+    pub name: String,
+    root: Map<String, Value>,
+    places: BTreeMap<String, String>,
+    /// Folder of the file: where relative paths are looked for first.
+    folder: PathBuf,
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::InvalidData => Error::ConfigAt {
+                place: path.display().to_string(),
+                message: "not a text file (UTF-8)".into(),
+            },
+            _ => Error::read(path, e),
+        })?;
+        let mut config = Config::parse(&text, &path.display().to_string())?;
+        config.name = path.file_stem().map_or("run".into(), |s| s.to_string_lossy().into_owned());
+        config.folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        Ok(config)
+    }
+
+    /// Reads text; `name` stands for the file in errors.
+    pub fn parse(text: &str, name: &str) -> Result<Self> {
+        let document = document::parse(text, name)?;
+        let mut config = Config {
+            name: "run".into(),
+            root: document.root,
+            places: document.places,
+            folder: PathBuf::new(),
+        };
+        config.check_names()?;
+        Ok(config)
+    }
+
+    /// Overrides a key: `assignment` is `a.b=value`.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        let place = format!("--set {assignment}");
+        let wrong =
+            |message: &str| Error::ConfigAt { place: place.clone(), message: message.into() };
+        let (key, text) =
+            assignment.split_once('=').ok_or_else(|| wrong("expected key=value, as in seed=1"))?;
+        let path: Vec<&str> = key.split('.').map(str::trim).collect();
+        if path.iter().any(|p| p.is_empty()) {
+            return Err(wrong("expected a dotted key before `=`, as in decoder.width=20"));
+        }
+        let mut table = &mut self.root;
+        for part in &path[..path.len() - 1] {
+            let entry = table.entry(*part).or_insert_with(|| Value::Object(Map::new()));
+            // A component written as a bare name becomes a table with that `type`.
+            if let Value::String(name) = entry {
+                *entry = Value::Object(Map::from_iter([("type".into(), name.as_str().into())]));
+            }
+            table =
+                entry.as_object_mut().ok_or_else(|| wrong(&format!("`{part}` is no section")))?;
+        }
+        table.insert(path[path.len() - 1].to_string(), document::value(text.trim()));
+        self.places.insert(path.join("."), place);
+        self.check_names()
+    }
+
+    /// Refuses unknown sections and turns bare component names into tables.
+    fn check_names(&mut self) -> Result<()> {
+        let known = || TOP_KEYS.iter().chain(&SECTIONS).copied();
+        for (key, value) in &mut self.root {
+            let error = if !known().any(|k| k == key) {
+                Error::UnknownOption {
+                    key: key.clone(),
+                    known: known().map(str::to_string).collect(),
+                    nearest: nearest(key, known()),
+                }
+            } else if TOP_KEYS.contains(&key.as_str()) || value.is_object() {
+                continue;
+            } else if let (Value::String(name), false) =
+                (&*value, PLAIN_SECTIONS.contains(&key.as_str()))
+            {
+                *value = Value::Object(Map::from_iter([("type".into(), name.as_str().into())]));
+                continue;
+            } else {
+                Error::config(key, format!("expected a section `[{key}]`, got {value}"))
+            };
+            return Err(locate(error, &self.places));
+        }
+        Ok(())
+    }
+
+    /// Puts the place of the key at fault before an error of the configuration.
+    pub fn locate(&self, error: Error) -> Error {
+        locate(error, &self.places)
+    }
+
+    /// Everything as written.
+    pub fn tree(&self) -> Value {
+        Value::Object(self.root.clone())
+    }
+
+    /// A section as written, if it is.
+    fn section(&self, name: &str) -> Option<&Map<String, Value>> {
+        self.root.get(name).and_then(Value::as_object)
+    }
+
+    /// Where a relative path leads: beside the file, else below the working directory.
+    fn find(&self, path: &str) -> Option<PathBuf> {
+        [self.folder.join(path), PathBuf::from(path)]
+            .into_iter()
+            .find(|p| p.exists())
+            .and_then(|p| p.canonicalize().ok())
+    }
+}
+
+fn locate(error: Error, places: &BTreeMap<String, String>) -> Error {
+    let mut key = match &error {
+        Error::Config { key, .. } | Error::UnknownOption { key, .. } => key.clone(),
+        Error::UnknownName { kind, .. } if kind == "split" => "data.split".into(),
+        Error::UnknownName { kind, .. } => format!("{kind}.type"),
+        _ => return error,
+    };
+    if key == "metric" || key.starts_with("metric.") {
+        key = "evaluate.metrics".into();
+    }
+    // A default that does not fit is reported at the section that it belongs to.
+    loop {
+        if let Some(place) = places.get(&key) {
+            return Error::ConfigAt { place: place.clone(), message: error.to_string() };
+        }
+        match key.rfind('.') {
+            Some(dot) => key.truncate(dot),
+            None => return error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config> {
+        Config::parse(text, "x.toml")
+    }
+
+    #[test]
+    fn unknown_sections_name_the_nearest_and_the_line() {
+        let e = parse("seed = 1\n[quantiser]\ntype = \"random\"\n").unwrap_err().to_string();
+        assert!(e.starts_with("x.toml:2: ") && e.contains("did you mean `quantizer`"), "{e}");
+        let e = parse("train = 3").unwrap_err().to_string();
+        assert!(e.contains("x.toml:1") && e.contains("[train]"), "{e}");
+        assert!(parse("train = \"fast\"").is_err());
+    }
+
+    #[test]
+    fn bare_names_stand_for_components() {
+        let c = parse("quantizer = \"random\"").unwrap();
+        assert_eq!(c.section("quantizer").unwrap()["type"], "random");
+    }
+
+    #[test]
+    fn overrides() {
+        let mut c = parse("[data]\ntype = \"csv\"\nsplit = \"ratio\"\n").unwrap();
+        c.set("data.split.valid=0.2").unwrap();
+        c.set("quantizer=random").unwrap();
+        c.set("decoder.width = 7").unwrap();
+        let data = c.section("data").unwrap();
+        assert_eq!(data["split"]["type"], "ratio");
+        assert_eq!(data["split"]["valid"], 0.2);
+        assert_eq!(c.section("quantizer").unwrap()["type"], "random");
+        assert_eq!(c.section("decoder").unwrap()["width"], 7);
+        let error = |c: &mut Config, s: &str| c.set(s).unwrap_err().to_string();
+        assert!(error(&mut c, "seed").contains("key=value"));
+        assert!(error(&mut c, ".a=1").contains("dotted key"));
+        c.set("seed=3").unwrap();
+        assert!(error(&mut c, "seed.x=1").contains("`seed` is no section"));
+        assert!(error(&mut c, "decodre.width=1").contains("did you mean `decoder`"));
+    }
+
+    #[test]
+    fn places_of_parents_stand_for_defaults() {
+        let c = parse("[quantizer]\ntype = \"x\"\n").unwrap();
+        let e = c.locate(Error::config("quantizer.levels", "too large"));
+        assert_eq!(e.to_string(), "x.toml:1: config key `quantizer.levels`: too large");
+        let e = c.locate(Error::UnknownName {
+            kind: "quantizer".into(),
+            name: "x".into(),
+            known: vec![],
+            nearest: None,
+        });
+        assert!(e.to_string().starts_with("x.toml:2: unknown quantizer"));
+        assert!(!c.locate(Error::config("seed", "?")).to_string().contains("x.toml"));
+    }
+}

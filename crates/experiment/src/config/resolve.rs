@@ -1,0 +1,532 @@
+//! From a configuration to built components: every name, option and range is checked before any
+//! work begins, and every default is filled in.
+
+use super::{Config, SECTIONS, TOP_KEYS, print::print};
+use crate::Registry;
+use crate::baselines::BaselineContext;
+use crate::probe::Probe;
+use serde_json::{Map, Value, json};
+use sidereal_backbones::Output;
+use sidereal_core::{
+    Catalog, Error, Identifier, ItemEncoder, OptionDoc, Options, Quantizer, Result, Sequences, Spec,
+};
+use sidereal_data::{Augment, Source, Splitter};
+use sidereal_decoding::Decoder;
+use sidereal_metrics::Metric;
+use sidereal_nn::Objective;
+use sidereal_train::TrainOptions;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+sidereal_core::options! {
+    /// Keys of `[train]` that concern samples and validation; the others are the trainer's.
+    pub struct SampleOptions {
+        /// Which runs of a history are samples: contiguous (GRID), prefix or packed. Unset: packed
+        /// where the backbone learns every position in one pass, else contiguous.
+        pub augmentation: Option<Augment> = None,
+        /// Width of the beam that validates, 1 and up. It is not `decoder.width`, so that another
+        /// decoder needs no new training.
+        pub validate_width: u32 = 10,
+        /// Validation cases that choose the checkpoint, spread evenly; 0 takes all.
+        pub validate_cases: usize = 0,
+    }
+}
+
+sidereal_core::options! {
+    /// Keys of `[evaluate]`.
+    pub struct EvaluateOptions {
+        /// Metrics as `name@k`, or tables with a `type`.
+        pub metrics: Vec<Value> = default_metrics(),
+        /// Metric on the validation part that chooses the checkpoint, or "loss".
+        pub select: String = "ndcg@10".to_string(),
+        /// Whether items of a user's history are removed from the user's list (GRID: no).
+        pub exclude_seen: bool = false,
+        /// Most training interactions of an item with few of them: results are also given for
+        /// targets up to and above it. 0 separates items that were never seen.
+        pub few: u32 = 5,
+    }
+}
+
+fn default_metrics() -> Vec<Value> {
+    ["recall@5", "recall@10", "ndcg@5", "ndcg@10", "mrr@10", "coverage@10"].map(Value::from).into()
+}
+
+/// A component, ready to work.
+pub struct Part<T: ?Sized> {
+    /// Name and all options.
+    pub spec: Spec,
+    /// Crate that registered it.
+    pub origin: String,
+    /// The component.
+    pub built: Box<T>,
+}
+
+impl<T: ?Sized> Part<T> {
+    /// What decides its work: name, crate and options.
+    pub fn identity(&self) -> Value {
+        identity(&self.spec, &self.origin)
+    }
+}
+
+fn identity(spec: &Spec, origin: &str) -> Value {
+    json!({"type": spec.name, "origin": origin, "options": spec.options})
+}
+
+/// A whole experiment, checked and ready to run.
+pub struct Plan {
+    /// Name of the run.
+    pub name: String,
+    /// Seed of all random streams.
+    pub seed: u64,
+    /// Worker threads; changes no result.
+    pub threads: usize,
+    /// Cache folder, where the configuration names one.
+    pub cache: Option<PathBuf>,
+    /// Reader of the data.
+    pub source: Part<dyn Source>,
+    /// Split of the data.
+    pub split: Part<dyn Splitter>,
+    /// What learns and recommends; none where `[recommender]` stands.
+    pub model: Option<ModelPlan>,
+    /// The recommender that needs no training.
+    pub baseline: Option<Spec>,
+    /// Metrics and protocol.
+    pub evaluate: EvaluatePlan,
+    /// Sections that were written but have no part in this run.
+    pub unused: Vec<String>,
+    resolved: Map<String, Value>,
+}
+
+/// A model and how it is trained.
+pub struct ModelPlan {
+    /// Name and options of the backbone; it is built when the vocabulary is known.
+    pub backbone: Spec,
+    /// Crate that registered the backbone.
+    pub backbone_origin: String,
+    /// How the backbone names items.
+    pub output: Output,
+    /// The loss.
+    pub objective: Part<dyn Objective>,
+    /// Samples, validation and the trainer's options.
+    pub train: TrainPlan,
+    /// What a generative model needs; none for dense retrievers.
+    pub generative: Option<GenerativePlan>,
+}
+
+impl ModelPlan {
+    /// What decides the backbone: name, crate and options.
+    pub fn backbone_identity(&self) -> Value {
+        identity(&self.backbone, &self.backbone_origin)
+    }
+}
+
+/// Semantic IDs and their decoding.
+pub struct GenerativePlan {
+    /// Items to vectors.
+    pub encoder: Part<dyn ItemEncoder>,
+    /// Vectors to codes.
+    pub quantizer: Part<dyn Quantizer>,
+    /// Codes to IDs.
+    pub identifier: Part<dyn Identifier>,
+    /// Search for IDs.
+    pub decoder: Part<dyn Decoder>,
+}
+
+/// `[train]`, resolved.
+pub struct TrainPlan {
+    /// The trainer's options.
+    pub options: TrainOptions,
+    /// Which runs of a history are samples.
+    pub augmentation: Augment,
+    /// Width of the validating beam.
+    pub validate_width: u32,
+    /// Validation cases, 0 for all.
+    pub validate_cases: usize,
+    /// All keys with their values.
+    pub resolved: Map<String, Value>,
+}
+
+/// `[evaluate]`, resolved.
+pub struct EvaluatePlan {
+    /// Metrics in the order of the table.
+    pub metrics: Vec<Box<dyn Metric>>,
+    /// Name and options of each metric, for cache keys.
+    pub identities: Vec<Value>,
+    /// Chooses the checkpoint; none for the loss.
+    pub select: Option<Box<dyn Metric>>,
+    /// Name and options of the choosing metric.
+    pub select_identity: Value,
+    /// Cut-off of the choosing metric.
+    pub select_k: Option<usize>,
+    /// The options as written.
+    pub options: EvaluateOptions,
+    /// Length of the lists to ask for: the largest cut-off.
+    pub list_length: usize,
+}
+
+impl Plan {
+    /// Checks and builds everything that `config` names.
+    pub fn resolve(registry: &Registry, config: &Config) -> Result<Self> {
+        Resolver { registry, config, resolved: Map::new() }.plan().map_err(|e| config.locate(e))
+    }
+
+    /// The resolved configuration as TOML.
+    pub fn to_toml(&self) -> String {
+        print(&self.resolved, &SECTIONS)
+    }
+
+    /// Every key with its value, without those that change no result (`threads`, `cache`).
+    pub fn resolved(&self) -> Map<String, Value> {
+        let mut map = self.resolved.clone();
+        map.remove("threads");
+        map.remove("cache");
+        map
+    }
+
+    /// What a recommender that needs no training is built from.
+    pub fn baseline_context(
+        &self,
+        train: Arc<Sequences>,
+        n_items: usize,
+        extras: std::collections::BTreeMap<String, Value>,
+    ) -> BaselineContext {
+        BaselineContext { train, n_items, extras, seed: self.seed }
+    }
+}
+
+struct Resolver<'a> {
+    registry: &'a Registry,
+    config: &'a Config,
+    resolved: Map<String, Value>,
+}
+
+impl Resolver<'_> {
+    fn plan(mut self) -> Result<Plan> {
+        let (registry, config) = (self.registry, self.config);
+        let seed = self.top("seed", "a whole number from 0", Value::as_u64)?.unwrap_or(0);
+        self.resolved.insert("seed".into(), seed.into());
+        let at_least_one = |v: &Value| v.as_u64().filter(|&t| t > 0);
+        let threads = self.top("threads", "a whole number from 1", at_least_one)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.map_or(cores, |t| t as usize);
+        let text = |v: &Value| v.as_str().map(str::to_string);
+        let cache = self.top("cache", "the path of a folder in quotes", text)?.map(PathBuf::from);
+
+        let mut data = config.section("data").cloned().unwrap_or_default();
+        let split = match data.remove("split") {
+            Some(Value::Object(table)) => table,
+            Some(name) => Map::from_iter([("type".to_string(), name)]),
+            None => Map::new(),
+        };
+        let source = self.part(&registry.datasets, "data", data, "synthetic", &())?;
+        let split = self.part(&registry.splits, "data.split", split, "leave-one-out", &())?;
+        self.record(&source);
+        if let Some(Value::Object(data)) = self.resolved.get_mut("data") {
+            data.insert("split".into(), table_of(&split.spec).into());
+        }
+
+        let (mut model, mut baseline) = (None, None);
+        if let Some(table) = config.section("recommender") {
+            let spec = Spec::from_table("recommender", table.clone())?;
+            let options = self.registry.recommenders.resolve(&spec)?;
+            let spec = Spec { options, ..spec };
+            self.resolved.insert("recommender".into(), table_of(&spec).into());
+            baseline = Some(spec);
+        } else {
+            model = Some(self.model(seed)?);
+        }
+        let evaluate = self.evaluate()?;
+        if let (Some(m), Some(k)) = (&model, evaluate.select_k)
+            && m.generative.is_some()
+            && (m.train.validate_width as usize) < k
+        {
+            return Err(Error::config(
+                "train.validate_width",
+                format!(
+                    "{} is below the cut-off of evaluate.select = \"{}\"; allowed: {k} and up",
+                    m.train.validate_width, evaluate.options.select
+                ),
+            ));
+        }
+        if let Some(generative) = model.as_ref().and_then(|m| m.generative.as_ref()) {
+            let (width, length) = (generative.decoder.built.width(), evaluate.list_length);
+            if width < length {
+                return Err(Error::config(
+                    "decoder.width",
+                    format!(
+                        "{width} is below the largest cut-off {length} of evaluate.metrics; \
+                         allowed: {length} and up"
+                    ),
+                ));
+            }
+        }
+        let unused = SECTIONS.iter().filter(|s| config.section(s).is_some());
+        let unused =
+            unused.filter(|s| !self.resolved.contains_key(**s)).map(|s| s.to_string()).collect();
+        for key in TOP_KEYS {
+            if let Some(value) = config.root.get(key) {
+                self.resolved.insert(key.into(), value.clone());
+            }
+        }
+        Ok(Plan {
+            name: config.name.clone(),
+            seed,
+            threads,
+            cache,
+            source,
+            split,
+            model,
+            baseline,
+            evaluate,
+            unused,
+            resolved: self.resolved,
+        })
+    }
+
+    /// A key above the sections.
+    fn top<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.config.root.get(key) else { return Ok(None) };
+        let wrong = || Error::config(key, format!("expected {expected}, got {value}"));
+        read(value).map(Some).ok_or_else(wrong)
+    }
+
+    fn model(&mut self, seed: u64) -> Result<ModelPlan> {
+        let (registry, config) = (self.registry, self.config);
+        let written = |name: &str| config.section(name).cloned().unwrap_or_default();
+        let table = written("backbone");
+        let (spec, origin) = self.spec(&registry.backbones, "backbone", table, "tiger")?;
+        self.resolved.insert("backbone".into(), table_of(&spec).into());
+        let probe = Probe::new(registry, &spec, seed)?;
+        let output = probe.output();
+        let usual = match output {
+            Output::Codes => "cross-entropy",
+            Output::Items => "full-softmax",
+        };
+        let objective =
+            self.part(&registry.objectives, "objective", written("objective"), usual, &())?;
+        let mut train = self.train(written("train"))?;
+        match train.0.augmentation {
+            Some(augmentation) => probe.check(objective.built.as_ref(), augmentation)?,
+            None => train.0.augmentation = Some(probe.usual(objective.built.as_ref())?),
+        }
+        let (samples, options) = train;
+        let mut resolved = samples.to_map();
+        resolved.extend(options.to_map());
+        resolved.remove("select");
+        tidy(&mut resolved, &TrainOptions::describe());
+        let augmentation = samples.augmentation.unwrap_or_default();
+        let train = TrainPlan {
+            options,
+            augmentation,
+            validate_width: samples.validate_width,
+            validate_cases: samples.validate_cases,
+            resolved,
+        };
+        let generative = match output {
+            Output::Items => None,
+            Output::Codes => Some(GenerativePlan {
+                encoder: self.part(
+                    &registry.encoders,
+                    "encoder",
+                    written("encoder"),
+                    "lsa",
+                    &(),
+                )?,
+                quantizer: self.part(
+                    &registry.quantizers,
+                    "quantizer",
+                    written("quantizer"),
+                    "rq-kmeans",
+                    &(),
+                )?,
+                identifier: self.part(
+                    &registry.identifiers,
+                    "identifier",
+                    written("identifier"),
+                    "ordinal",
+                    &(),
+                )?,
+                decoder: self.part(
+                    &registry.decoders,
+                    "decoder",
+                    written("decoder"),
+                    "beam",
+                    &(),
+                )?,
+            }),
+        };
+        self.record(&objective);
+        self.resolved.insert("train".into(), train.resolved.clone().into());
+        if let Some(g) = &generative {
+            self.record(&g.encoder);
+            self.record(&g.quantizer);
+            self.record(&g.identifier);
+            self.record(&g.decoder);
+        }
+        let (backbone, backbone_origin) = (spec, origin);
+        Ok(ModelPlan { backbone, backbone_origin, output, objective, train, generative })
+    }
+
+    fn train(&self, table: Map<String, Value>) -> Result<(SampleOptions, TrainOptions)> {
+        let docs = train_docs();
+        let known: Vec<&str> = docs.iter().map(|d| d.name).collect();
+        let own: Vec<&str> = SampleOptions::describe().iter().map(|d| d.name).collect();
+        let mut spec = Spec { section: "train".into(), name: String::new(), options: table };
+        sidereal_core::component::check_keys(&spec, &known)?;
+        let all = std::mem::take(&mut spec.options);
+        let (samples, trainer) = all.into_iter().partition(|(k, _)| own.contains(&k.as_str()));
+        let samples = SampleOptions::from_spec(&Spec { options: samples, ..spec.clone() })?;
+        if samples.validate_width == 0 {
+            return Err(Error::config("train.validate_width", "0; allowed: 1 and up"));
+        }
+        Ok((samples, TrainOptions::read(&Spec { options: trainer, ..spec })?))
+    }
+
+    fn evaluate(&mut self) -> Result<EvaluatePlan> {
+        let options = self.config.section("evaluate").cloned().unwrap_or_default();
+        let spec = Spec { section: "evaluate".into(), name: String::new(), options };
+        let options = EvaluateOptions::from_spec(&spec)?;
+        if options.metrics.is_empty() {
+            return Err(Error::config(
+                "evaluate.metrics",
+                "empty; name one, as in [\"recall@10\"]",
+            ));
+        }
+        let (mut metrics, mut identities) = (Vec::<Box<dyn Metric>>::new(), Vec::new());
+        let mut list_length = 0;
+        for written in &options.metrics {
+            let (metric, identity, k) = self.metric("evaluate.metrics", written)?;
+            if metrics.iter().any(|m| m.name() == metric.name()) {
+                let message = format!("`{}` stands there twice", metric.name());
+                return Err(Error::config("evaluate.metrics", message));
+            }
+            list_length = list_length.max(k);
+            metrics.push(metric);
+            identities.push(identity);
+        }
+        let (select, select_identity, select_k) = if options.select == "loss" {
+            (None, json!("loss"), None)
+        } else {
+            let name = Value::from(options.select.as_str());
+            let (metric, identity, k) = self.metric("evaluate.select", &name)?;
+            (Some(metric), identity, Some(k))
+        };
+        self.resolved.insert("evaluate".into(), options.to_map().into());
+        Ok(EvaluatePlan {
+            metrics,
+            identities,
+            select,
+            select_identity,
+            select_k,
+            options,
+            list_length,
+        })
+    }
+
+    /// A metric, its identity and its cut-off.
+    fn metric(&self, key: &str, written: &Value) -> Result<(Box<dyn Metric>, Value, usize)> {
+        let spec = match written {
+            Value::String(name) => Spec::from_short(key, name)?,
+            Value::Object(table) => Spec::from_table(key, table.clone())?,
+            other => {
+                let message = format!("expected a name as in \"recall@10\", got {other}");
+                return Err(Error::config(key, message));
+            }
+        };
+        let catalog = &self.registry.metrics;
+        let options = catalog.resolve(&spec)?;
+        let metric = catalog.build(&spec, &())?;
+        let k = options.get("k").and_then(Value::as_u64).unwrap_or(10) as usize;
+        let spec = Spec { options, ..spec };
+        let identity = identity(&spec, &catalog.get(&spec.name)?.origin);
+        Ok((metric, identity, k))
+    }
+
+    /// The spec of a section with all options, and who registered the component.
+    fn spec<T: ?Sized, C>(
+        &self,
+        catalog: &Catalog<T, C>,
+        section: &str,
+        mut table: Map<String, Value>,
+        usual: &str,
+    ) -> Result<(Spec, String)> {
+        table.entry("type").or_insert_with(|| usual.into());
+        let mut spec = Spec::from_table(section, table)?;
+        if matches!(section, "data" | "encoder") {
+            self.find_files(&mut spec);
+        }
+        let entry = catalog.get(&spec.name)?;
+        spec.options = catalog.resolve(&spec)?;
+        tidy(&mut spec.options, &entry.options);
+        Ok((spec, entry.origin.clone()))
+    }
+
+    fn part<T: ?Sized, C>(
+        &self,
+        catalog: &Catalog<T, C>,
+        section: &str,
+        table: Map<String, Value>,
+        usual: &str,
+        context: &C,
+    ) -> Result<Part<T>> {
+        let (spec, origin) = self.spec(catalog, section, table, usual)?;
+        let built = catalog.build(&spec, context)?;
+        Ok(Part { spec, origin, built })
+    }
+
+    fn record<T: ?Sized>(&mut self, part: &Part<T>) {
+        self.resolved.insert(part.spec.section.clone(), table_of(&part.spec).into());
+    }
+
+    /// Makes paths absolute where they lead somewhere.
+    fn find_files(&self, spec: &mut Spec) {
+        for (key, value) in &mut spec.options {
+            if let (true, Value::String(path)) = (is_path(key), &*value)
+                && let Some(found) = self.config.find(path).filter(|_| !path.is_empty())
+            {
+                *value = found.to_string_lossy().into_owned().into();
+            }
+        }
+    }
+}
+
+/// Whether an option of `[data]` or `[encoder]` names a file or folder.
+pub(crate) fn is_path(key: &str) -> bool {
+    matches!(key, "path" | "metadata" | "items" | "model") || key.ends_with("_path")
+}
+
+/// All keys of `[train]`. The trainer's own `select` is not among them: `evaluate.select` is.
+pub fn train_docs() -> Vec<OptionDoc> {
+    let mut docs = TrainOptions::describe();
+    docs.retain(|d| d.name != "select");
+    docs.extend(SampleOptions::describe());
+    docs
+}
+
+/// All keys of `[evaluate]`.
+pub fn evaluate_docs() -> Vec<OptionDoc> {
+    EvaluateOptions::describe()
+}
+
+fn table_of(spec: &Spec) -> Map<String, Value> {
+    let mut table = spec.options.clone();
+    table.insert("type".into(), spec.name.as_str().into());
+    table
+}
+
+/// Writes f32 options as they were typed: 0.15, not 0.15000000596046448.
+fn tidy(options: &mut Map<String, Value>, docs: &[OptionDoc]) {
+    for doc in docs.iter().filter(|d| d.ty.contains("f32")) {
+        if let Some(value) = options.get_mut(doc.name)
+            && let Some(wide) = value.as_f64()
+            && let Ok(short) = (wide as f32).to_string().parse::<f64>()
+        {
+            *value = short.into();
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Experiments from short TOML files: registry, cached stages, evaluation and run folders.
+//!
+//! ```text
+//! FILE.toml ─▶ Config ─▶ Plan ─▶ data ─▶ embeddings ─▶ sids ─▶ training ─▶ evaluation ─▶ folder
+//!              places    built    └──────────── each through the cache ──────────┘
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`registry`] | every component by name, and [`Plugin`] |
+//! | [`config`] | TOML, overrides, resolution to a [`Plan`] |
+//! | [`stages`] | the stages, one file each |
+//! | [`cache`] | finished stages by what they were made from |
+//! | [`folder`] | the run folder |
+//! | [`run`](mod@run) | a whole run on one screen |
+//! | [`serve`] | a finished run as a recommender |
+
+pub mod baselines;
+pub mod cache;
+pub mod config;
+pub mod examples;
+pub mod folder;
+pub mod hash;
+pub mod npy;
+pub mod probe;
+pub mod registry;
+pub mod results;
+pub mod run;
+pub mod scoring;
+pub mod serve;
+pub mod stages;
+mod threads;
+pub mod validation;
+
+pub use cache::Cache;
+pub use config::{Config, EvaluatePlan, GenerativePlan, ModelPlan, Part, Plan, TrainPlan};
+pub use folder::{Existing, RunFolder};
+pub use registry::{ComponentDoc, Plugin, Registry};
+pub use results::Results;
+pub use run::{Outcome, RunOptions, default_cache, default_out, run};
+pub use serve::{Asker, Example, Finished, ShownItem, plan_of};

@@ -1,0 +1,226 @@
+//! A whole run on one screen: stages in order, each through the cache, results into the folder.
+
+use crate::folder::{Existing, RunFolder};
+use crate::results::Results;
+use crate::serve::{Example, examples};
+use crate::stages::evaluation::{self, Subject};
+use crate::stages::{Context, data, sids, training, versions};
+use crate::{Cache, Plan, Registry};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sidereal_core::observe::Fanout;
+use sidereal_core::{Cancel, Event, Observer, Result, Run, files};
+use sidereal_train::{JsonlLog, TensorBoard};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Users whose recommendations are shown at the end of a run.
+const EXAMPLES: usize = 3;
+
+/// Name of the folder of unfinished training.
+const CHECKPOINTS: &str = "checkpoints";
+
+/// Where a run goes.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The run folder.
+    pub out: PathBuf,
+    /// What to do with what is there.
+    pub existing: Existing,
+    /// Finished stages of this and other runs.
+    pub cache: PathBuf,
+}
+
+/// What a finished run comes to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// The run folder.
+    pub folder: PathBuf,
+    /// What `metrics.json` holds.
+    pub results: Results,
+    /// A few users with their recommendations.
+    pub examples: Vec<Example>,
+    /// Stages in order.
+    pub stages: Vec<StageTime>,
+    /// Seconds of the whole run.
+    pub seconds: f64,
+    /// Peak memory of the process in bytes, where known.
+    pub peak_memory: Option<u64>,
+}
+
+/// Time of a stage.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageTime {
+    /// Name of the stage.
+    pub stage: &'static str,
+    /// Seconds.
+    pub seconds: f64,
+    /// Whether the cache had it.
+    pub reused: bool,
+}
+
+/// Runs an experiment; `observers` hear every event, beside the log files of the folder.
+pub fn run(
+    registry: &Registry,
+    plan: &Plan,
+    options: &RunOptions,
+    observers: Vec<Box<dyn Observer>>,
+    cancel: Cancel,
+) -> Result<Outcome> {
+    let began = Instant::now();
+    let folder = RunFolder::prepare(&options.out, plan, options.existing)?;
+    let mut fanout = Fanout(observers);
+    let log = folder.path("log.jsonl");
+    fanout.0.push(match folder.continued {
+        true => Box::new(JsonlLog::append(&log)?),
+        false => Box::new(JsonlLog::create(&log)?),
+    });
+    fanout.0.push(Box::new(TensorBoard::create(&folder.path("tensorboard"))?));
+    let cache = Cache::new(&options.cache);
+    let run = Run { seed: plan.seed, observer: &fanout, cancel, threads: plan.threads };
+    let cx = Context { registry, plan, cache: &cache, run };
+    if !plan.unused.is_empty() {
+        let sections: Vec<String> = plan.unused.iter().map(|s| format!("[{s}]")).collect();
+        let text = format!("{} have no part in this run", sections.join(", "));
+        cx.run.emit(Event::Note(&text));
+    }
+    files::write_json(&folder.path("versions.json"), &version_tree(plan))?;
+    let mut stages = Stages { began, times: Vec::new() };
+
+    let data = data::data(&cx)?;
+    stages.done("data", data.reused);
+    files::write_json(&folder.path("data.json"), &data_tree(&data))?;
+
+    let subject = match evaluation::baseline(&cx) {
+        Some(baseline) => baseline,
+        None => train(&cx, &data, &folder, &mut stages)?,
+    };
+    let evaluated = evaluation::evaluation(&cx, &data, &subject)?;
+    stages.done("evaluation", evaluated.entry.reused);
+    let recommender = evaluation::recommender(&cx, &data, &subject)?;
+    let examples = examples(&cx, &data, recommender.as_ref(), subject.sids(), EXAMPLES)?;
+    if evaluated.entry.has(evaluation::PER_USER) {
+        folder.adopt(&evaluated.entry.path(evaluation::PER_USER))?;
+    }
+    let outcome = Outcome {
+        folder: options.out.clone(),
+        results: evaluated.results,
+        examples,
+        stages: stages.times,
+        seconds: began.elapsed().as_secs_f64(),
+        peak_memory: sidereal_train::peak_memory(),
+    };
+    files::write_json(&folder.path("summary.json"), &summary(&outcome, plan, &folder))?;
+    // Last: a folder with results is a finished run.
+    folder.adopt(&evaluated.entry.path(evaluation::METRICS))?;
+    drop_checkpoints(&folder);
+    Ok(outcome)
+}
+
+/// The stages of a plan with a model.
+fn train(
+    cx: &Context<'_>,
+    data: &data::Data,
+    folder: &RunFolder,
+    stages: &mut Stages,
+) -> Result<Subject> {
+    let Some(plan) = &cx.plan.model else {
+        return Err(sidereal_core::Error::mismatch("the plan has neither a model nor a baseline"));
+    };
+    let table = match &plan.generative {
+        None => None,
+        Some(generative) => {
+            let made = sids::sids(cx, generative, data)?;
+            stages.done("sids", made.entry.reused);
+            for name in [sids::TABLE, sids::CODEBOOK, sids::INDEX, sids::REPORT] {
+                if made.entry.has(name) {
+                    folder.adopt(&made.entry.path(name))?;
+                }
+            }
+            Some(made.table)
+        }
+    };
+    let made = training::training(cx, plan, data, table, &folder.path(CHECKPOINTS))?;
+    stages.done("training", made.entry.reused);
+    for name in [training::WEIGHTS, training::MODEL_CONFIG, training::SUMMARY] {
+        folder.adopt(&made.entry.path(name))?;
+    }
+    Ok(evaluation::model(made.trained))
+}
+
+struct Stages {
+    began: Instant,
+    times: Vec<StageTime>,
+}
+
+impl Stages {
+    fn done(&mut self, stage: &'static str, reused: bool) {
+        let before: f64 = self.times.iter().map(|t| t.seconds).sum();
+        let seconds = self.began.elapsed().as_secs_f64() - before;
+        self.times.push(StageTime { stage, seconds, reused });
+    }
+}
+
+/// Checkpoints of a training that ended for lack of time stay: more minutes may follow.
+fn drop_checkpoints(folder: &RunFolder) {
+    let summary: Option<Value> = files::read_json(&folder.path(training::SUMMARY)).ok();
+    if summary.is_none_or(|s| s["stop"] != "time") {
+        let _ = std::fs::remove_dir_all(folder.path(CHECKPOINTS));
+    }
+}
+
+fn version_tree(plan: &Plan) -> Value {
+    let mut components = serde_json::Map::new();
+    let mut add = |section: &str, name: &str, origin: &str| {
+        components.insert(section.into(), json!({"type": name, "crate": origin}));
+    };
+    add("data", &plan.source.spec.name, &plan.source.origin);
+    add("split", &plan.split.spec.name, &plan.split.origin);
+    if let Some(m) = &plan.model {
+        add("backbone", &m.backbone.name, &m.backbone_origin);
+        add("objective", &m.objective.spec.name, &m.objective.origin);
+        if let Some(g) = &m.generative {
+            add("encoder", &g.encoder.spec.name, &g.encoder.origin);
+            add("quantizer", &g.quantizer.spec.name, &g.quantizer.origin);
+            add("identifier", &g.identifier.spec.name, &g.identifier.origin);
+            add("decoder", &g.decoder.spec.name, &g.decoder.origin);
+        }
+    }
+    json!({
+        "sidereal": env!("CARGO_PKG_VERSION"),
+        "system": std::env::consts::OS,
+        "processor": std::env::consts::ARCH,
+        "stages": versions(),
+        "components": components,
+        "seed": plan.seed,
+    })
+}
+
+fn data_tree(data: &data::Data) -> Value {
+    json!({
+        "identity": data.identity,
+        "files": data.files,
+        "report": data.dataset.report,
+        "split": data.splits.report,
+    })
+}
+
+fn summary(outcome: &Outcome, plan: &Plan, folder: &RunFolder) -> Value {
+    json!({
+        "seconds": outcome.seconds,
+        "stages": outcome.stages,
+        "peak_memory_bytes": outcome.peak_memory,
+        "threads": plan.threads,
+        "training": files::read_json::<Value>(&folder.path(training::SUMMARY)).ok(),
+    })
+}
+
+/// The default run folder of a configuration.
+pub fn default_out(plan_name: &str) -> PathBuf {
+    Path::new("runs").join(plan_name)
+}
+
+/// The default cache folder.
+pub fn default_cache() -> PathBuf {
+    Path::new("runs").join("cache")
+}

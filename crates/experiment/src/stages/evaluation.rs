@@ -1,0 +1,324 @@
+//! A recommender to metrics: full ranking of the catalogue for every validation and test case.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `metrics.json` | `{"valid": {..}, "test": {..}, "protocol": {..}}`, see [`Results`] |
+//! | `per_user.csv` | for each test case the user, the rank of the target and all metrics |
+
+use super::data::Data;
+use super::training::Trained;
+use super::{Context, version};
+use crate::cache::{Entry, Key};
+use crate::results::{Group, Optimum, Results};
+use crate::scoring::{Cases, answers};
+use serde_json::{Value, json};
+use sidereal_backbones::{DenseRecommender, GenerativeRecommender};
+use sidereal_core::{Error, RankedLists, Recommender, Result, Spec, files};
+use sidereal_data::EvalSet;
+use sidereal_metrics::breakdown::{Groups, breakdown};
+use sidereal_metrics::{EvalContext, Score, Truth};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Name of the file of results.
+pub const METRICS: &str = "metrics.json";
+/// Name of the file with one row a test case.
+pub const PER_USER: &str = "per_user.csv";
+
+/// What is evaluated.
+pub enum Subject {
+    /// A trained model.
+    Model(Trained),
+    /// A recommender that needs no training.
+    Baseline(Spec),
+}
+
+/// Results and their files.
+pub struct Evaluation {
+    /// What `metrics.json` holds.
+    pub results: Results,
+    /// The files.
+    pub entry: Entry,
+}
+
+/// Makes the recommender of the plan.
+pub fn recommender(
+    cx: &Context<'_>,
+    data: &Data,
+    subject: &Subject,
+) -> Result<Box<dyn Recommender>> {
+    match subject {
+        Subject::Baseline(spec) => {
+            let context = cx.plan.baseline_context(
+                data.train.clone(),
+                data.dataset.items.len(),
+                data.dataset.report.extras.clone(),
+            );
+            cx.registry.recommenders.build(spec, &context)
+        }
+        Subject::Model(trained) => match (&trained.sids, generative(cx)) {
+            (Some(sids), Some(plan)) => {
+                let decoder = cx.registry.decoders.build(&plan.decoder.spec, &())?;
+                let made =
+                    GenerativeRecommender::new(trained.backbone.clone(), decoder, sids.clone())?;
+                Ok(Box::new(made))
+            }
+            _ => Ok(Box::new(DenseRecommender::new(trained.backbone.clone())?)),
+        },
+    }
+}
+
+fn generative<'a>(cx: &Context<'a>) -> Option<&'a crate::GenerativePlan> {
+    cx.plan.model.as_ref().and_then(|m| m.generative.as_ref())
+}
+
+/// Measures `subject` on the validation and test cases.
+pub fn evaluation(cx: &Context<'_>, data: &Data, subject: &Subject) -> Result<Evaluation> {
+    let (identity, chosen) = match subject {
+        Subject::Model(trained) => (trained.identity.clone(), trained.chosen.clone()),
+        Subject::Baseline(spec) => {
+            (json!({"type": spec.name, "options": spec.options}), json!(null))
+        }
+    };
+    let sids = match subject {
+        Subject::Model(t) => t.sids.as_deref().map(super::sids::identity),
+        Subject::Baseline(_) => None,
+    };
+    let evaluate = &cx.plan.evaluate;
+    let inputs = json!({
+        "data": data.identity,
+        "subject": identity,
+        "sids": sids,
+        "chosen": chosen,
+        "decoder": generative(cx).map(|g| g.decoder.identity()),
+        "metrics": evaluate.identities,
+        "exclude_seen": evaluate.options.exclude_seen,
+        "few": evaluate.options.few,
+        "seed": cx.plan.seed,
+    });
+    let key = Key::new("evaluation", version::EVALUATION, inputs);
+    let entry = cx.cache.get(&key, &cx.run, |folder: &Path| {
+        let recommender = recommender(cx, data, subject)?;
+        let valid = measure(cx, data, recommender.as_ref(), &data.splits.valid, "valid")?;
+        let test = measure(cx, data, recommender.as_ref(), &data.splits.test, "test")?;
+        let results = results(cx, data, chosen, &valid, &test)?;
+        files::write_json(&folder.join(METRICS), &results)?;
+        if let Some(test) = &test {
+            per_user(&folder.join(PER_USER), data, test)?;
+        }
+        Ok(())
+    })?;
+    let results = files::read_json(&entry.path(METRICS))?;
+    Ok(Evaluation { results, entry })
+}
+
+/// Scores on one set of cases.
+struct Measured {
+    lists: RankedLists,
+    truth: Truth,
+    names: Vec<String>,
+    scores: Vec<Score>,
+    groups: Groups,
+    invalid: u64,
+    /// Cases whose history holds a target.
+    repeats: usize,
+}
+
+fn measure(
+    cx: &Context<'_>,
+    data: &Data,
+    recommender: &dyn Recommender,
+    set: &EvalSet,
+    name: &str,
+) -> Result<Option<Measured>> {
+    if set.is_empty() {
+        return Ok(None);
+    }
+    let plan = &cx.plan.evaluate;
+    let cases = Cases::all(set, plan.options.exclude_seen);
+    let found = answers(recommender, &cases, plan.list_length, &cx.run, name)?;
+    let truth = cases.truth()?;
+    let context = EvalContext { n_items: data.dataset.items.len(), popularity: &data.popularity };
+    let scores = plan
+        .metrics
+        .iter()
+        .map(|m| m.evaluate(&found.lists, &truth, &context))
+        .collect::<Result<Vec<_>>>()?;
+    if let Some((m, _)) = plan.metrics.iter().zip(&scores).find(|(_, s)| !s.value.is_finite()) {
+        return Err(Error::NotFinite {
+            what: format!("metric {} on {name}", m.name()),
+            step: None,
+            help: "a metric must have a value for every case".into(),
+        });
+    }
+    let repeats = (0..cases.len())
+        .filter(|&c| cases.targets(c).iter().any(|t| cases.request(c).history.contains(t)))
+        .count();
+    let groups = Groups::by_popularity(&truth, &data.popularity, &[plan.options.few])?;
+    Ok(Some(Measured {
+        lists: found.lists,
+        truth,
+        names: plan.metrics.iter().map(|m| m.name()).collect(),
+        scores,
+        groups,
+        invalid: found.invalid,
+        repeats,
+    }))
+}
+
+fn results(
+    cx: &Context<'_>,
+    data: &Data,
+    chosen: Value,
+    valid: &Option<Measured>,
+    test: &Option<Measured>,
+) -> Result<Results> {
+    let values = |m: &Option<Measured>| -> BTreeMap<String, f64> {
+        let m = m.iter().flat_map(|m| m.names.iter().zip(&m.scores));
+        m.map(|(name, score)| (name.clone(), score.value)).collect()
+    };
+    let mut groups = BTreeMap::new();
+    for (part, m) in [("valid", valid), ("test", test)] {
+        if let Some(m) = m {
+            groups.insert(part.to_string(), by_group(m)?);
+        }
+    }
+    Ok(Results {
+        valid: values(valid),
+        test: values(test),
+        protocol: protocol(cx, data, chosen, valid, test),
+        groups,
+        optimum: optimum(cx, data),
+    })
+}
+
+fn by_group(measured: &Measured) -> Result<Vec<Group>> {
+    let names = measured.groups.names();
+    let mut groups: Vec<Group> =
+        names.iter().map(|n| Group { items: n.clone(), ..Group::default() }).collect();
+    for (name, score) in measured.names.iter().zip(&measured.scores) {
+        let Some(per_user) = &score.per_user else { continue };
+        for (group, mean) in groups.iter_mut().zip(breakdown(per_user, &measured.groups)?) {
+            group.cases = mean.requests as u64;
+            if let Some(mean) = mean.mean {
+                group.values.insert(name.clone(), mean);
+            }
+        }
+    }
+    Ok(groups)
+}
+
+/// What the figures mean: without it no two results can be compared.
+fn protocol(
+    cx: &Context<'_>,
+    data: &Data,
+    chosen: Value,
+    valid: &Option<Measured>,
+    test: &Option<Measured>,
+) -> Value {
+    let options = &cx.plan.evaluate.options;
+    let part = |m: &Option<Measured>| {
+        m.as_ref().map(|m| {
+            json!({
+                "cases": m.truth.len(),
+                "targets_in_history": m.repeats,
+                "invalid_candidates": m.invalid,
+            })
+        })
+    };
+    let split = &cx.plan.split.spec;
+    let mut split_tree = split.options.clone();
+    split_tree.insert("type".into(), split.name.as_str().into());
+    json!({
+        "split": split_tree,
+        "ranking": "full",
+        "candidates": "every item of the catalogue",
+        "seen_items": if options.exclude_seen { "removed" } else { "kept" },
+        "repeats": "an item counts at its first place",
+        "known_of_target": "nothing: the model sees the history before it",
+        "checkpoint": chosen,
+        "list_length": cx.plan.evaluate.list_length,
+        "few": options.few,
+        "users": data.dataset.interactions.len(),
+        "items": data.dataset.items.len(),
+        "interactions": data.dataset.interactions.all_items().len(),
+        "training_interactions": data.splits.report.train_interactions,
+        "valid": part(valid),
+        "test": part(test),
+        "seed": cx.plan.seed,
+    })
+}
+
+/// Best possible values, where the source knows them; they hold for leave-one-out.
+fn optimum(cx: &Context<'_>, data: &Data) -> BTreeMap<String, BTreeMap<String, Optimum>> {
+    let extras = &data.dataset.report.extras;
+    let mut out = BTreeMap::new();
+    if cx.plan.split.spec.name == "leave-one-out" {
+        for (part, key) in [("valid", "optimum_valid"), ("test", "optimum")] {
+            let best = extras.get(key).and_then(|v| serde_json::from_value(v.clone()).ok());
+            let mut best: BTreeMap<String, Optimum> = best.unwrap_or_default();
+            best.retain(|name, _| cx.plan.evaluate.metrics.iter().any(|m| m.name() == *name));
+            if !best.is_empty() {
+                out.insert(part.to_string(), best);
+            }
+        }
+    }
+    out
+}
+
+/// One row a test case: ranks count from 1, an empty rank means that the list misses all targets.
+fn per_user(path: &Path, data: &Data, measured: &Measured) -> Result<()> {
+    let columns: Vec<(&String, &Vec<f64>)> = measured
+        .names
+        .iter()
+        .zip(&measured.scores)
+        .filter_map(|(name, score)| score.per_user.as_ref().map(|v| (name, v)))
+        .collect();
+    files::write_atomic(path, |out| {
+        write!(out, "user,rank")?;
+        columns.iter().try_for_each(|(name, _)| write!(out, ",{}", field(name)))?;
+        writeln!(out)?;
+        for c in 0..measured.truth.len() {
+            let user = data.splits.test.user(c);
+            write!(out, "{},", field(data.dataset.user_ids.get(user.index())))?;
+            let (list, targets) = (measured.lists.get(c), measured.truth.get(c));
+            if let Some(rank) = list.iter().position(|i| targets.contains(i)) {
+                write!(out, "{}", rank + 1)?;
+            }
+            columns.iter().try_for_each(|(_, values)| write!(out, ",{}", values[c]))?;
+            writeln!(out)?;
+        }
+        Ok(())
+    })
+}
+
+/// A field of a CSV file (RFC 4180).
+fn field(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_string()
+    }
+}
+
+/// The subject of a plan that needs no model.
+pub fn baseline(cx: &Context<'_>) -> Option<Subject> {
+    cx.plan.baseline.clone().map(Subject::Baseline)
+}
+
+/// A trained model as a subject.
+pub fn model(trained: Trained) -> Subject {
+    Subject::Model(trained)
+}
+
+impl Subject {
+    /// The SID table of a generative model.
+    pub fn sids(&self) -> Option<&Arc<sidereal_core::SidTable>> {
+        match self {
+            Subject::Model(t) => t.sids.as_ref(),
+            Subject::Baseline(_) => None,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Commands and their arguments.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Generative recommendation with semantic IDs.
+#[derive(Debug, Parser)]
+#[command(name = "sidereal", version, about, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs an experiment: data, semantic IDs, training, metrics
+    Run(RunArguments),
+    /// Measures a finished run again, without training
+    Evaluate(EvaluateArguments),
+    /// Shows what a finished run recommends
+    Recommend(RecommendArguments),
+    /// Repeats a finished run from its folder and compares the metrics
+    Replay(ReplayArguments),
+    /// Lists the components that a configuration can name, with their options
+    Components(ComponentsArguments),
+    /// Looks at data
+    #[command(subcommand)]
+    Data(DataCommand),
+}
+
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The experiment
+    #[arg(value_name = "FILE.toml")]
+    pub file: PathBuf,
+    /// Overrides a key, as in decoder.width=20 or quantizer=random
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub set: Vec<String>,
+    /// The run folder [default: runs/<name of the file>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Continues the run in the folder; starts when there is none
+    #[arg(long, conflicts_with = "overwrite")]
+    pub resume: bool,
+    /// Replaces the run in the folder
+    #[arg(long)]
+    pub overwrite: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Folder of finished stages [default: `cache` of the configuration, else runs/cache]
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Prints JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Shows no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct EvaluateArguments {
+    /// The run folder
+    #[arg(value_name = "RUN")]
+    pub folder: PathBuf,
+    /// Overrides a key of [decoder] or [evaluate]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub set: Vec<String>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct RecommendArguments {
+    /// The run folder
+    #[arg(value_name = "RUN")]
+    pub folder: PathBuf,
+    #[command(flatten)]
+    pub asker: AskerArguments,
+    /// How many items
+    #[arg(short, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub k: u32,
+    /// Overrides a key of [decoder] or [evaluate]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub set: Vec<String>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct AskerArguments {
+    /// A user of the data: source id, or number from 0
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+    /// Items, oldest first: source ids, or numbers from 0
+    #[arg(long, value_name = "ITEMS", value_delimiter = ',')]
+    pub history: Option<Vec<String>>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArguments {
+    /// The run folder
+    #[arg(value_name = "RUN")]
+    pub folder: PathBuf,
+    /// Folder of the repetition, replaced when it holds a run [default: RUN/replay]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Prints JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Shows no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ComponentsArguments {
+    /// A component, as in rq-kmeans, or a section, as in quantizer
+    pub name: Option<String>,
+    /// Prints JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Counts users, items and interactions of a file or folder
+    Inspect(InspectArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArguments {
+    /// File or folder in any known format
+    pub path: PathBuf,
+    /// Prints JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn assignment(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.trim().is_empty() => Ok(text.to_string()),
+        _ => Err("expected KEY=VALUE, as in decoder.width=20".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

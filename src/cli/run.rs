@@ -1,0 +1,88 @@
+//! `sidereal run FILE.toml`.
+
+use super::args::{Common, RunArguments};
+use super::interrupt::cancel_on_interrupt;
+use super::{output, tables};
+use crate::{Config, Existing, Outcome, Plan, Registry, RunOptions};
+use sidereal_core::{Error, Observer, Result};
+use sidereal_experiment::{default_cache, default_out};
+use sidereal_train::ProgressBar;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+pub fn run(registry: &Registry, a: RunArguments) -> Result<ExitCode> {
+    let mut config = Config::load(&a.file)?;
+    for assignment in &a.set {
+        config.set(assignment)?;
+    }
+    let plan = Plan::resolve(registry, &config)?;
+    let options = RunOptions {
+        out: a.out.unwrap_or_else(|| default_out(&plan.name)),
+        existing: match (a.resume, a.overwrite) {
+            (true, _) => Existing::Resume,
+            (_, true) => Existing::Overwrite,
+            _ => Existing::Refuse,
+        },
+        cache: cache(&a.common, &plan),
+    };
+    let outcome =
+        crate::run(registry, &plan, &options, observers(a.common.quiet), cancel_on_interrupt())
+            .map_err(|e| config.locate(with_advice(e)))?;
+    match a.common.json {
+        true => output::print_json(&outcome)?,
+        false => output::print(&report(&outcome, &plan))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The cache folder: argument, configuration, default.
+pub fn cache(common: &Common, plan: &Plan) -> PathBuf {
+    common.cache.clone().or_else(|| plan.cache.clone()).unwrap_or_else(default_cache)
+}
+
+/// Who shows the progress.
+pub fn observers(quiet: bool) -> Vec<Box<dyn Observer>> {
+    match quiet {
+        true => Vec::new(),
+        false => vec![Box::new(ProgressBar::new())],
+    }
+}
+
+/// Says how to go on, where the stage that was stopped did not.
+fn with_advice(error: Error) -> Error {
+    match error {
+        Error::Cancelled(text) if !text.contains("--resume") => {
+            Error::Cancelled(format!("{text}; run the same command with --resume to go on"))
+        }
+        other => other,
+    }
+}
+
+/// Names of the metrics in the order of the configuration.
+pub fn metric_order(plan: &Plan) -> Vec<String> {
+    plan.evaluate.metrics.iter().map(|m| m.name()).collect()
+}
+
+/// What people read at the end.
+pub fn report(outcome: &Outcome, plan: &Plan) -> String {
+    let mut out = String::from("\n");
+    out.push_str(&tables::examples(&outcome.examples));
+    out.push_str(&tables::results(&outcome.results, &metric_order(plan)));
+    let stages: Vec<String> = outcome
+        .stages
+        .iter()
+        .map(|s| match s.reused {
+            true => format!("{} cached", s.stage),
+            false => format!("{} {:.1} s", s.stage, s.seconds),
+        })
+        .collect();
+    let memory =
+        outcome.peak_memory.map_or(String::new(), |b| format!(", peak memory {} MiB", b >> 20));
+    out.push_str(&format!(
+        "\n{:.1} s ({}){memory}\nrun folder: {}\n",
+        outcome.seconds,
+        stages.join(", "),
+        outcome.folder.display()
+    ));
+    out
+}
