@@ -9,11 +9,14 @@
 //! | [`random`] | the control: codes that know nothing of the item |
 //! | [`residual`] | the residual loop and the codebook it reads |
 //! | [`kmeans`] | one level of k-means: start, pass over the rows, updates |
+//! | [`gradient`] | how a gradient passes the choice of a code |
+//! | [`rvq`] | loss and gradients of one level of residual vector quantization |
 //! | [`identifiers`] | collision policies |
 //! | [`report`] | usage, entropy, collisions, reconstruction error |
 //! | [`files`] | codebooks and SID tables as safetensors |
 
 pub mod files;
+pub mod gradient;
 pub mod identifiers;
 pub mod kmeans;
 mod levels;
@@ -22,13 +25,16 @@ pub mod random;
 pub mod report;
 pub mod residual;
 pub mod rq_kmeans;
+pub mod rvq;
 
 pub use files::{load_codebook, load_sids, save_codebook, save_sids};
+pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
 pub use identifiers::{Ordinal, OrdinalOptions, OrdinalStart, Tolerate, TolerateOptions};
 pub use random::{Random, RandomCodebook, RandomOptions};
 pub use report::{LevelReport, SidReport};
 pub use residual::{ResidualCodebook, ResidualScale};
 pub use rq_kmeans::{RqKMeans, RqKMeansOptions};
+pub use rvq::{LevelLoss, level_loss};
 
 use sidereal_core::{Catalog, Entry, Identifier, Quantizer, Result};
 

@@ -3,7 +3,8 @@
 //! Needs the feature `parquet` (pure Rust: snappy, gzip, lz4), and `zstd` for zstd pages, which
 //! builds a C library. Without them the name is still known and tells what to enable. Columns are
 //! read through the crate's column readers, a batch of rows of each at a time; ids may be strings
-//! or whole numbers, a timestamp column states its own unit. Places in errors count rows from 1.
+//! or whole numbers, signed or not; a timestamp column states its own unit, dates are days, and the
+//! old 96-bit timestamps are nanoseconds. Places in errors count rows from 1.
 
 use crate::filter::Filters;
 #[cfg(feature = "parquet")]
@@ -128,15 +129,18 @@ mod columns {
     use crate::Part;
     use crate::read::number;
     use crate::sink::{Places, part_of};
-    use parquet::basic::{Compression, ConvertedType, LogicalType, TimeUnit as StatedUnit};
+    use parquet::basic::{
+        Compression, ConvertedType, LogicalType, TimeUnit as StatedUnit, Type as Physical,
+    };
     use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-    use parquet::data_type::{ByteArray, DataType};
+    use parquet::data_type::{ByteArray, DataType, Int96};
     use parquet::errors::ParquetError;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::schema::types::ColumnDescriptor;
     use sidereal_core::Error;
     use std::fs::File;
     use std::io::Write;
+    use std::panic::AssertUnwindSafe;
 
     /// Rows of a batch.
     const BATCH: usize = 8192;
@@ -150,7 +154,7 @@ mod columns {
     ) -> Result<Option<TimeUnit>> {
         let broken = |e: ParquetError| Error::data(path, format!("not readable as Parquet: {e}"));
         let file = File::open(path).map_err(|e| Error::read(path, e))?;
-        let reader = SerializedFileReader::new(file).map_err(broken)?;
+        let reader = guarded(|| SerializedFileReader::new(file)).map_err(broken)?;
         let schema = reader.metadata().file_metadata().schema_descr_ptr();
         // Leaves of nested columns keep their place in the list but get no name to be found by.
         let header: Vec<String> = (schema.columns().iter())
@@ -161,7 +165,7 @@ mod columns {
         let stated = places.time.and_then(|t| unit(&schema.columns()[t]));
         let mut row = 0u64;
         for group in 0..reader.num_row_groups() {
-            let group = reader.get_row_group(group).map_err(broken)?;
+            let group = guarded(|| reader.get_row_group(group)).map_err(broken)?;
             let mut cursors = Vec::with_capacity(list.len());
             for at in list {
                 let Some(at) = at else {
@@ -173,7 +177,7 @@ mod columns {
                     let message = "its pages are compressed with zstd: build with --features zstd";
                     return Err(Error::data(path, message));
                 }
-                let reader = group.get_column_reader(at).map_err(broken)?;
+                let reader = guarded(|| group.get_column_reader(at)).map_err(broken)?;
                 cursors.push(Some(Cursor::new(reader, &header[at], &schema.columns()[at])));
             }
             loop {
@@ -197,6 +201,13 @@ mod columns {
             }
         }
         Ok(stated)
+    }
+
+    /// What `read` gives. The decoders of the library trust lengths inside a file and panic where
+    /// damage makes them wrong: that is an error of the file, after which nothing more is read.
+    fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+        std::panic::catch_unwind(AssertUnwindSafe(read))
+            .unwrap_or_else(|_| Err(ParquetError::General("the file is damaged".into())))
     }
 
     /// Moves the next row of all cursors into the sink.
@@ -237,12 +248,14 @@ mod columns {
         let time = match look(time, at[2]) {
             _ if places.time.is_none() => None,
             Cell::Int(t) => Some(t),
+            Cell::Natural(t) => Some(i64::try_from(t).map_err(|_| "time: too large")?),
             Cell::Real(t) if t.abs() < 4.6e18 => Some(t.floor() as i64),
             Cell::Bytes(b) => Some(number::time(b).ok_or("time: expected a number")?),
             _ => return Err("time: expected a number"),
         };
         let rating = match look(rating, at[3]) {
             Cell::Int(r) => Some(r as f64),
+            Cell::Natural(r) => Some(r as f64),
             Cell::Real(r) if r.is_finite() => Some(r),
             Cell::Bytes(b) => Some(number::decimal(b).ok_or("rating: expected a number")?),
             Cell::Null => None,
@@ -276,7 +289,32 @@ mod columns {
             }),
             (_, ConvertedType::TIMESTAMP_MILLIS) => Some(TimeUnit::Ms),
             (_, ConvertedType::TIMESTAMP_MICROS) => Some(TimeUnit::Us),
+            _ if column.physical_type() == Physical::INT96 => Some(TimeUnit::Ns),
+            _ if meaning(column) == Meaning::Days => Some(TimeUnit::S),
             _ => None,
+        }
+    }
+
+    /// What the stored whole numbers of a column stand for.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Meaning {
+        Signed,
+        Unsigned,
+        /// Days since 1970-01-01, given on as seconds.
+        Days,
+        /// `value / 10^scale`.
+        Decimal(i32),
+    }
+
+    fn meaning(column: &ColumnDescriptor) -> Meaning {
+        use ConvertedType as C;
+        match (column.logical_type_ref(), column.converted_type()) {
+            (Some(LogicalType::Integer(t)), _) if !t.is_signed => Meaning::Unsigned,
+            (_, C::UINT_8 | C::UINT_16 | C::UINT_32 | C::UINT_64) => Meaning::Unsigned,
+            (Some(LogicalType::Date), _) | (_, C::DATE) => Meaning::Days,
+            (Some(LogicalType::Decimal(t)), _) => Meaning::Decimal(t.scale),
+            (_, C::DECIMAL) => Meaning::Decimal(column.type_scale()),
+            _ => Meaning::Signed,
         }
     }
 
@@ -284,6 +322,7 @@ mod columns {
     enum Cell<'a> {
         Null,
         Int(i64),
+        Natural(u64),
         Real(f64),
         Bytes(&'a [u8]),
     }
@@ -291,30 +330,56 @@ mod columns {
     impl<'a> Cell<'a> {
         /// The value as an id; numbers are printed into `text`.
         fn id(self, text: &'a mut [u8; 20]) -> Option<&'a [u8]> {
+            let mut rest = &mut text[..];
             match self {
-                Cell::Bytes(b) => Some(b),
-                Cell::Int(i) => {
-                    let mut rest = &mut text[..];
-                    write!(rest, "{i}").ok()?;
-                    let left = rest.len();
-                    Some(&text[..20 - left])
-                }
-                Cell::Null | Cell::Real(_) => None,
+                Cell::Bytes(b) => return Some(b),
+                Cell::Int(i) => write!(rest, "{i}").ok()?,
+                Cell::Natural(i) => write!(rest, "{i}").ok()?,
+                Cell::Null | Cell::Real(_) => return None,
             }
+            let left = rest.len();
+            Some(&text[..20 - left])
         }
     }
 
     /// Values of the current batch that are not null.
     enum Values {
         Ints(Vec<i64>),
+        Naturals(Vec<u64>),
         Reals(Vec<f64>),
         Bytes(Vec<ByteArray>),
+    }
+
+    impl Meaning {
+        fn values(self, stored: Vec<i64>) -> Values {
+            match self {
+                Meaning::Signed => Values::Ints(stored),
+                Meaning::Unsigned => {
+                    Values::Naturals(stored.into_iter().map(|v| v as u64).collect())
+                }
+                Meaning::Days => {
+                    Values::Ints(stored.into_iter().map(|v| v.saturating_mul(86_400)).collect())
+                }
+                Meaning::Decimal(scale) => {
+                    let unit = 10f64.powi(scale);
+                    Values::Reals(stored.into_iter().map(|v| v as f64 / unit).collect())
+                }
+            }
+        }
+    }
+
+    /// Nanoseconds since 1970 of a 96-bit timestamp: nanoseconds of the day, then the Julian day.
+    fn nanoseconds(t: &Int96) -> i64 {
+        let [low, high, day] = [t.data()[0], t.data()[1], t.data()[2]];
+        let of_day = (i64::from(high) << 32) | i64::from(low);
+        (i64::from(day) - 2_440_588).saturating_mul(86_400_000_000_000).saturating_add(of_day)
     }
 
     /// One column, batch by batch.
     struct Cursor {
         reader: ColumnReader,
         name: String,
+        meaning: Meaning,
         values: Values,
         /// Definition level of every row of the batch; below `full` means null.
         levels: Vec<i16>,
@@ -346,6 +411,7 @@ mod columns {
             Cursor {
                 reader,
                 name: name.into(),
+                meaning: meaning(column),
                 values: Values::Ints(Vec::new()),
                 levels: Vec::new(),
                 full: column.max_def_level(),
@@ -364,11 +430,19 @@ mod columns {
             let (values, rows) = match &mut self.reader {
                 ColumnReader::Int32ColumnReader(r) => {
                     let (v, n) = batch(r, levels).map_err(wrong)?;
-                    (Values::Ints(v.into_iter().map(i64::from).collect()), n)
+                    let whole = |v: i32| match self.meaning {
+                        Meaning::Unsigned => i64::from(v as u32),
+                        _ => i64::from(v),
+                    };
+                    (self.meaning.values(v.into_iter().map(whole).collect()), n)
                 }
                 ColumnReader::Int64ColumnReader(r) => {
                     let (v, n) = batch(r, levels).map_err(wrong)?;
-                    (Values::Ints(v), n)
+                    (self.meaning.values(v), n)
+                }
+                ColumnReader::Int96ColumnReader(r) => {
+                    let (v, n) = batch(r, levels).map_err(wrong)?;
+                    (Values::Ints(v.iter().map(nanoseconds).collect()), n)
                 }
                 ColumnReader::FloatColumnReader(r) => {
                     let (v, n) = batch(r, levels).map_err(wrong)?;
@@ -405,6 +479,7 @@ mod columns {
             let Some(at) = at else { return Cell::Null };
             let cell = match &self.values {
                 Values::Ints(v) => v.get(at).map(|&i| Cell::Int(i)),
+                Values::Naturals(v) => v.get(at).map(|&i| Cell::Natural(i)),
                 Values::Reals(v) => v.get(at).map(|&r| Cell::Real(r)),
                 Values::Bytes(v) => v.get(at).map(|b| Cell::Bytes(b.data())),
             };
@@ -420,7 +495,9 @@ mod columns {
         let mut values = Vec::with_capacity(BATCH);
         let mut rows = 0;
         while rows < BATCH {
-            let (n, _, _) = reader.read_records(BATCH - rows, Some(levels), None, &mut values)?;
+            let left = BATCH - rows;
+            let read = || reader.read_records(left, Some(&mut *levels), None, &mut values);
+            let (n, _, _) = guarded(read)?;
             if n == 0 {
                 break;
             }
