@@ -1,4 +1,5 @@
 //! Which stages run again, and which come from the cache.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod common;
 
@@ -16,36 +17,38 @@ fn reused(place: &Place, out: &str, sets: &[&str]) -> BTreeMap<String, bool> {
     tree["stages"].as_array().unwrap().iter().map(stage).collect()
 }
 
-fn expect(found: BTreeMap<String, bool>, data: bool, sids: bool, training: bool, evaluation: bool) {
-    let expected =
-        [("data", data), ("sids", sids), ("training", training), ("evaluation", evaluation)];
-    let expected: BTreeMap<String, bool> =
-        expected.into_iter().map(|(k, v)| (k.to_string(), v)).collect();
+const STAGES: [&str; 5] = ["data", "embeddings", "sids", "training", "evaluation"];
+
+/// All stages but those from `first` on (in the order of the pipeline) come from the cache.
+#[track_caller]
+fn expect_again_from(first: usize, found: BTreeMap<String, bool>) {
+    let expected = STAGES.iter().enumerate().map(|(i, s)| (s.to_string(), i < first)).collect();
     assert_eq!(found, expected);
 }
 
 #[test]
 fn only_what_a_change_concerns_runs_again() {
     let place = Place::new();
-    expect(reused(&place, "a", &[]), false, false, false, false);
-    expect(reused(&place, "b", &[]), true, true, true, true);
+    let again = |out: &str, sets: &[&str]| reused(&place, out, sets);
+    expect_again_from(0, again("a", &[]));
+    expect_again_from(5, again("b", &[]));
     assert_eq!(place.read("a/metrics.json"), place.read("b/metrics.json"));
     assert_eq!(place.read("a/model.safetensors"), place.read("b/model.safetensors"));
     // Another decoder never trains again.
-    expect(reused(&place, "c", &["decoder.width=20"]), true, true, true, false);
-    expect(reused(&place, "c", &["evaluate.metrics=[\"recall@7\"]"]), true, true, true, false);
+    expect_again_from(4, again("c", &["decoder.width=20"]));
+    expect_again_from(4, again("c", &["evaluate.metrics=[\"recall@7\"]"]));
     // Another backbone never quantizes again.
-    expect(reused(&place, "d", &["backbone.d_ff=8"]), true, true, false, false);
-    expect(reused(&place, "d", &["train.epochs=2"]), true, true, false, false);
+    expect_again_from(3, again("d", &["backbone.d_ff=8"]));
+    expect_again_from(3, again("d", &["train.epochs=2"]));
     // Another metric chooses other weights.
-    expect(reused(&place, "e", &["evaluate.select=recall@5"]), true, true, false, false);
-    expect(reused(&place, "f", &["quantizer.levels=[4, 4]"]), true, false, false, false);
-    expect(reused(&place, "g", &["encoder.dim=6"]), true, false, false, false);
+    expect_again_from(3, again("e", &["evaluate.select=recall@5"]));
+    expect_again_from(2, again("f", &["quantizer.levels=[4, 4]"]));
+    expect_again_from(1, again("g", &["encoder.dim=6"]));
     // Seeds share the data.
-    expect(reused(&place, "h", &["seed=4"]), true, false, false, false);
-    expect(reused(&place, "i", &["data.users=81"]), false, false, false, false);
+    expect_again_from(1, again("h", &["seed=4"]));
+    expect_again_from(0, again("i", &["data.users=81"]));
     // What changes no result is in no key.
-    expect(reused(&place, "j", &["threads=1", "train.log_every=1"]), true, true, true, true);
+    expect_again_from(5, again("j", &["threads=1", "train.log_every=1"]));
 }
 
 #[test]
@@ -94,4 +97,11 @@ fn a_folder_is_never_lost_by_accident() {
         assert!(done.err.contains("no run folder"), "{}", done.err);
     }
     assert_eq!(place.read("mine/letter.txt"), b"dear");
+    // Files that are no run's stay, and so does a run that came to nothing.
+    place.write("r/letter.txt", "dear");
+    place.run(&["--out", "r", "--overwrite"]).ok();
+    assert_eq!(place.read("r/letter.txt"), b"dear");
+    let failed = place.run(&["--out", "s", "--set", "quantizer.levels=[61]"]);
+    assert_eq!(failed.code, 4);
+    place.run(&["--out", "s"]).ok();
 }

@@ -1,4 +1,5 @@
 //! From a short file to metrics and recommendations, through the binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod common;
 

@@ -24,6 +24,31 @@ use std::path::{Path, PathBuf};
 /// Name of the resolved configuration.
 pub const CONFIG: &str = "config.toml";
 
+/// Name of the folder of unfinished training.
+pub const CHECKPOINTS: &str = "checkpoints";
+
+/// Everything that a run or its replay writes; only this is ever removed.
+const OWN: [&str; 18] = [
+    CHECKPOINTS,
+    "metrics.json",
+    "cache",
+    "codebook.safetensors",
+    "config.json",
+    "data.json",
+    "log.jsonl",
+    "model.safetensors",
+    "per_user.csv",
+    "replay",
+    "sid_report.json",
+    "sids.json",
+    "sids.safetensors",
+    "summary.json",
+    "tensorboard",
+    "training.json",
+    "versions.json",
+    CONFIG,
+];
+
 /// What to do with a folder that holds something already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Existing {
@@ -54,6 +79,8 @@ impl RunFolder {
         let mut continued = false;
         match existing {
             _ if found.is_empty() => {}
+            // A run that failed before it came to anything does not stand in the way.
+            Existing::Refuse if is_run && !has_work(root) => clear(root)?,
             Existing::Refuse => {
                 return Err(Error::mismatch(format!(
                     "{at} is not empty: continue the run in it with --resume, replace it with \
@@ -71,9 +98,7 @@ impl RunFolder {
                 same_experiment(root, plan)?;
                 continued = true;
             }
-            Existing::Overwrite => {
-                fs::remove_dir_all(root).map_err(|e| Error::write(root, e))?;
-            }
+            Existing::Overwrite => clear(root)?,
         }
         fs::create_dir_all(root).map_err(|e| Error::write(root, e))?;
         let text = format!(
@@ -128,6 +153,27 @@ fn content(root: &Path) -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// Whether a run folder holds results or training.
+fn has_work(root: &Path) -> bool {
+    ["metrics.json", "model.safetensors", CHECKPOINTS].iter().any(|name| root.join(name).exists())
+}
+
+/// Removes a run and leaves all other files.
+fn clear(root: &Path) -> Result<()> {
+    for name in OWN {
+        let path = root.join(name);
+        let removed = match path.is_dir() {
+            true => fs::remove_dir_all(&path),
+            false => fs::remove_file(&path),
+        };
+        match removed {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::write(&path, e)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A run may only be continued as the experiment that it was.

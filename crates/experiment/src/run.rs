@@ -1,10 +1,10 @@
 //! A whole run on one screen: stages in order, each through the cache, results into the folder.
 
-use crate::folder::{Existing, RunFolder};
+use crate::folder::{CHECKPOINTS, Existing, RunFolder};
 use crate::results::Results;
 use crate::serve::{Example, examples};
 use crate::stages::evaluation::{self, Subject};
-use crate::stages::{Context, data, sids, training, versions};
+use crate::stages::{Context, data, embeddings, sids, training, versions};
 use crate::{Cache, Plan, Registry};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,9 +16,6 @@ use std::time::Instant;
 
 /// Users whose recommendations are shown at the end of a run.
 const EXAMPLES: usize = 3;
-
-/// Name of the folder of unfinished training.
-const CHECKPOINTS: &str = "checkpoints";
 
 /// Where a run goes.
 #[derive(Debug, Clone)]
@@ -130,7 +127,9 @@ fn train(
     let table = match &plan.generative {
         None => None,
         Some(generative) => {
-            let made = sids::sids(cx, generative, data)?;
+            let vectors = embeddings::embeddings(cx, generative, data)?;
+            stages.done("embeddings", vectors.reused());
+            let made = sids::sids(cx, generative, data, &vectors)?;
             stages.done("sids", made.entry.reused);
             for name in [sids::TABLE, sids::CODEBOOK, sids::INDEX, sids::REPORT] {
                 if made.entry.has(name) {

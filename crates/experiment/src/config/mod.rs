@@ -117,6 +117,9 @@ impl Config {
                 entry.as_object_mut().ok_or_else(|| wrong(&format!("`{part}` is no section")))?;
         }
         table.insert(path[path.len() - 1].to_string(), document::value(text.trim()));
+        for end in 1..path.len() {
+            self.places.entry(path[..end].join(".")).or_insert_with(|| place.clone());
+        }
         self.places.insert(path.join("."), place);
         self.check_names()
     }

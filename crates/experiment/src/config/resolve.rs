@@ -310,9 +310,14 @@ impl Resolver<'_> {
         let objective =
             self.part(&registry.objectives, "objective", written("objective"), usual, &())?;
         let mut train = self.train(written("train"))?;
+        let unfit = |e| match e {
+            Error::Mismatch(message) => Error::config("objective.type", message),
+            other => other,
+        };
+        let loss = objective.built.as_ref();
         match train.0.augmentation {
-            Some(augmentation) => probe.check(objective.built.as_ref(), augmentation)?,
-            None => train.0.augmentation = Some(probe.usual(objective.built.as_ref())?),
+            Some(augmentation) => probe.check(loss, augmentation).map_err(unfit)?,
+            None => train.0.augmentation = Some(probe.usual(loss).map_err(unfit)?),
         }
         let (samples, options) = train;
         let mut resolved = samples.to_map();

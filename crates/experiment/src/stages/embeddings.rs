@@ -2,23 +2,41 @@
 
 use super::data::{Data, checksums, content};
 use super::{Context, version};
-use crate::cache::Key;
+use crate::cache::{Entry, Key};
 use crate::config::is_path;
 use crate::{GenerativePlan, npy};
 use serde_json::{Value, json};
 use sidereal_core::{EncoderInput, Error, Matrix, Result};
+use std::cell::OnceCell;
 use std::path::Path;
 
 const FILE: &str = "embeddings.npy";
 
 /// One vector an item.
 pub struct Embeddings {
-    /// Shape `N x D`.
-    pub vectors: Matrix,
+    entry: Entry,
+    vectors: OnceCell<Matrix>,
+}
+
+impl Embeddings {
+    /// Shape `N x D`; read when they are needed, because cached IDs need no vectors.
+    pub fn vectors(&self) -> Result<&Matrix> {
+        if let Some(vectors) = self.vectors.get() {
+            return Ok(vectors);
+        }
+        let vectors = sidereal_encoders::precomputed::npy::read(&self.entry.path(FILE))?;
+        Ok(self.vectors.get_or_init(|| vectors))
+    }
+
     /// What later stages depend on.
-    pub identity: Value,
+    pub fn identity(&self) -> Value {
+        self.entry.sum(FILE).into()
+    }
+
     /// Whether the cache had it.
-    pub reused: bool,
+    pub fn reused(&self) -> bool {
+        self.entry.reused
+    }
 }
 
 /// Encodes the catalogue.
@@ -36,20 +54,20 @@ pub fn embeddings(cx: &Context<'_>, plan: &GenerativePlan, data: &Data) -> Resul
         "seed": cx.plan.seed,
     });
     let key = Key::new("embeddings", version::EMBEDDINGS, inputs);
-    let mut fresh = None;
+    let fresh = OnceCell::new();
     let entry = cx.cache.get(&key, &cx.run, |folder: &Path| {
         let input = EncoderInput { items: &data.dataset.items, train: &data.train };
-        let vectors = encoder.built.encode(&input, &cx.run)?;
+        let vectors = encoder.built.encode(&input, &cx.run).map_err(|e| match e {
+            // Nothing was computed yet that could blow up: the input is at fault.
+            Error::NotFinite { .. } => Error::input(e.to_string()),
+            other => other,
+        })?;
         check(&vectors, data)?;
         npy::save(&folder.join(FILE), &vectors)?;
-        fresh = Some(vectors);
+        fresh.get_or_init(|| vectors);
         Ok(())
     })?;
-    let vectors = match fresh {
-        Some(vectors) => vectors,
-        None => sidereal_encoders::precomputed::npy::read(&entry.path(FILE))?,
-    };
-    Ok(Embeddings { vectors, identity: entry.sum(FILE).into(), reused: entry.reused })
+    Ok(Embeddings { entry, vectors: fresh })
 }
 
 /// Encoders of other crates are held to the trait's promise.

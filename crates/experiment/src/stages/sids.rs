@@ -8,7 +8,7 @@
 //! | `sid_report.json` | usage, entropy, collisions, reconstruction error |
 
 use super::data::Data;
-use super::embeddings::embeddings;
+use super::embeddings::Embeddings;
 use super::{Context, version};
 use crate::GenerativePlan;
 use crate::cache::{Entry, Key};
@@ -33,8 +33,6 @@ pub struct Sids {
     pub table: Arc<SidTable>,
     /// The files.
     pub entry: Entry,
-    /// Whether the cache had the vectors; `None` when nobody asked for them.
-    pub embeddings_reused: Option<bool>,
 }
 
 impl Sids {
@@ -49,11 +47,15 @@ pub fn identity(table: &SidTable) -> Value {
     format!("{:016x}", table.version()).into()
 }
 
-/// Encodes, quantizes and identifies the catalogue.
-pub fn sids(cx: &Context<'_>, plan: &GenerativePlan, data: &Data) -> Result<Sids> {
-    let embeddings = embeddings(cx, plan, data)?;
+/// Quantizes and identifies the catalogue.
+pub fn sids(
+    cx: &Context<'_>,
+    plan: &GenerativePlan,
+    data: &Data,
+    embeddings: &Embeddings,
+) -> Result<Sids> {
     let inputs = json!({
-        "embeddings": embeddings.identity,
+        "embeddings": embeddings.identity(),
         // Collision policies may look at the training popularity.
         "data": data.identity,
         "quantizer": plan.quantizer.identity(),
@@ -62,7 +64,7 @@ pub fn sids(cx: &Context<'_>, plan: &GenerativePlan, data: &Data) -> Result<Sids
     });
     let key = Key::new("sids", version::SIDS, inputs);
     let entry = cx.cache.get(&key, &cx.run, |folder: &Path| {
-        let vectors = embeddings.vectors.view();
+        let vectors = embeddings.vectors()?.view();
         let input = QuantizerInput::vectors(vectors);
         let codebook = plan.quantizer.built.fit(&input, &cx.run)?;
         let codes = codebook.quantize(&input)?;
@@ -93,5 +95,5 @@ pub fn sids(cx: &Context<'_>, plan: &GenerativePlan, data: &Data) -> Result<Sids
         }
     })?;
     let table = Arc::new(load_sids(&entry.path(TABLE))?);
-    Ok(Sids { table, entry, embeddings_reused: Some(embeddings.reused) })
+    Ok(Sids { table, entry })
 }
