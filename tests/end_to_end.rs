@@ -243,3 +243,28 @@ fn relative_paths_are_found_beside_the_file() {
     assert_eq!(done.code, 3);
     assert!(done.err.contains("changed since the run"), "{}", done.err);
 }
+
+/// Every file in `experiments/` names known parts and valid options.
+#[test]
+fn the_experiments_resolve() {
+    let registry = sidereal::Registry::builtin().unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["experiments", "examples/plugin"] {
+        let files = names(&root.join(folder));
+        for name in files.iter().filter(|n| n.ends_with(".toml") && *n != "Cargo.toml") {
+            let config = sidereal::Config::load(&root.join(folder).join(name)).unwrap();
+            match sidereal::Plan::resolve(&registry, &config) {
+                Ok(plan) => {
+                    let again = sidereal::Config::parse(&plan.to_toml(), name).unwrap();
+                    let again = sidereal::Plan::resolve(&registry, &again).unwrap();
+                    assert_eq!(plan.resolved(), again.resolved(), "{name}");
+                }
+                Err(sidereal::core::Error::Read { path, .. }) => {
+                    println!("skipped: {name}, because {} is not there", path.display());
+                }
+                // The plugin's own quantizer is known to its own program only.
+                Err(e) => assert!(e.to_string().contains("`lsh`"), "{name}: {e}"),
+            }
+        }
+    }
+}
