@@ -14,7 +14,7 @@ use sidereal_core::{
 };
 use sidereal_decoding::Row;
 use sidereal_losses::{CrossEntropy, CrossEntropyOptions, FullSoftmax, FullSoftmaxOptions};
-use sidereal_nn::lanes::Lanes;
+use sidereal_nn::lanes::{Compute, Lanes};
 use sidereal_nn::optim::{Adam, AdamOptions, AdamW, AdamWOptions, Optimizer};
 use sidereal_nn::{Batch, BatchBuilder, Objective};
 use sidereal_quantizers::{Ordinal, OrdinalOptions, OrdinalStart, RqKMeans, RqKMeansOptions};
@@ -129,7 +129,8 @@ fn train(
         let targets: usize = batches.iter().map(|b| b.targets.len()).sum();
         let scale = 1.0 / targets as f32;
         let m = model.as_model();
-        let (grads, _) = lanes.run(m, objective, &batches, &[], &keys, scale, 2, true).unwrap();
+        let (grads, _) =
+            lanes.run(m, objective, &batches, &[], &keys, scale, 2, Compute::Gradients).unwrap();
         optimizer.step(model.as_model_mut().params_mut().values_mut(), grads, lr, 1);
     }
 }

@@ -32,7 +32,8 @@ impl Metric for Ndcg {
     fn evaluate(&self, lists: &RankedLists, truth: &Truth, ctx: &EvalContext<'_>) -> Result<Score> {
         let table = Discounts::new(lists, truth);
         mean_over_requests(lists, truth, ctx, self.k, |ranks, n_targets| {
-            let dcg: f64 = ranks.iter().map(|&rank| table.at(rank)).sum();
+            // From +0.0: the sum of nothing would be -0.0.
+            let dcg = ranks.iter().fold(0.0, |sum, &rank| sum + table.at(rank));
             dcg / table.ideal(n_targets.min(self.k))
         })
     }

@@ -10,6 +10,15 @@ use crate::{Batch, Model, Objective, ObjectiveInput, Pass, Terms, Workspace};
 use sidereal_core::{Error, Result};
 use std::sync::Mutex;
 
+/// How far a run goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compute {
+    /// Forward without dropout, and the objective's terms.
+    Loss,
+    /// Forward with dropout, terms, and the gradients of all parameters.
+    Gradients,
+}
+
 /// One lane's buffers.
 struct Lane {
     grads: Vec<f32>,
@@ -55,11 +64,11 @@ impl Lanes {
         Lanes { lanes: (0..n.max(1)).map(lane).collect(), terms: Terms::default() }
     }
 
-    /// Runs all micro-batches: forward and objective, and with `train` the backward pass too.
+    /// Runs all micro-batches as far as `compute` says.
     ///
     /// `costs` balance the lanes (any unit; all equal when empty); `keys` are the dropout and
     /// sampling keys of the micro-batches; `scale` is the factor on every gradient. Gives the sum
-    /// of all gradients (empty without `train`) and of all terms; the first faulty micro-batch
+    /// of all gradients (empty for [`Compute::Loss`]) and of all terms; the first faulty micro-batch
     /// decides the error.
     pub fn run(
         &mut self,
@@ -70,7 +79,7 @@ impl Lanes {
         keys: &[u64],
         scale: f32,
         threads: usize,
-        train: bool,
+        compute: Compute,
     ) -> Result<(&[f32], &Terms)> {
         if keys.len() != batches.len() || !(costs.is_empty() || costs.len() == batches.len()) {
             return Err(Error::mismatch(format!(
@@ -81,6 +90,7 @@ impl Lanes {
             )));
         }
         self.deal(batches.len(), costs);
+        let train = compute == Compute::Gradients;
         let parameters = if train { model.params().len() } else { 0 };
         let work = Work { model, objective, batches, keys, scale, train };
         let busy = threads.clamp(1, self.lanes.len());
@@ -113,7 +123,7 @@ impl Lanes {
         Ok((&self.lanes[0].grads[..parameters], &self.terms))
     }
 
-    /// The gradients of the last run with `train`, writable, to clip them in place.
+    /// The gradients of the last run for [`Compute::Gradients`], writable, to clip them in place.
     pub fn grads_mut(&mut self) -> &mut [f32] {
         &mut self.lanes[0].grads
     }

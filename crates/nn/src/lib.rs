@@ -7,6 +7,7 @@
 
 pub mod bag;
 pub mod batch;
+pub mod candle;
 pub mod gradcheck;
 pub mod kernels;
 pub mod lanes;

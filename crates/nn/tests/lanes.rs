@@ -7,7 +7,7 @@ use sidereal_nn::gradcheck::{GradCheck, check_gradients};
 use sidereal_nn::kernels::cross_entropy::softmax_cross_entropy;
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::kernels::embedding::{gather, scatter_add};
-use sidereal_nn::lanes::Lanes;
+use sidereal_nn::lanes::{Compute, Lanes};
 use sidereal_nn::layers::{FeedForward, FeedForwardShape, FeedForwardState};
 use sidereal_nn::{
     Bag, Batch, BatchBuilder, Init, Model, Objective, ObjectiveInput, Params, Pass, Slot, Terms,
@@ -142,9 +142,21 @@ fn run(n: usize, threads: usize, batches: &[Batch]) -> (Vec<u32>, Terms) {
     let costs: Vec<u64> = batches.iter().map(|b| b.targets.len() as u64).collect();
     let keys: Vec<u64> = (0..batches.len() as u64).map(|i| seed::key(1, "drop", i)).collect();
     // A run before must leave no trace.
-    lanes.run(&model, &CrossEntropy, &batches[..1], &costs[..1], &keys[..1], 1.0, 1, true).unwrap();
-    let (grads, terms) =
-        lanes.run(&model, &CrossEntropy, batches, &costs, &keys, 0.01, threads, true).unwrap();
+    lanes
+        .run(
+            &model,
+            &CrossEntropy,
+            &batches[..1],
+            &costs[..1],
+            &keys[..1],
+            1.0,
+            1,
+            Compute::Gradients,
+        )
+        .unwrap();
+    let (grads, terms) = lanes
+        .run(&model, &CrossEntropy, batches, &costs, &keys, 0.01, threads, Compute::Gradients)
+        .unwrap();
     (grads.iter().map(|g| g.to_bits()).collect(), terms.clone())
 }
 
@@ -170,7 +182,8 @@ fn fewer_micro_batches_than_lanes_and_none() {
     assert_eq!(run(1, 1, &batches).0, run(4, 2, &batches).0);
     let model = Toy::new(1.0);
     let mut lanes = Lanes::new(2, &model);
-    let (grads, _) = lanes.run(&model, &CrossEntropy, &[], &[], &[], 1.0, 2, true).unwrap();
+    let (grads, _) =
+        lanes.run(&model, &CrossEntropy, &[], &[], &[], 1.0, 2, Compute::Gradients).unwrap();
     assert!(grads.len() == model.params.len() && grads.iter().all(|g| *g == 0.0));
 }
 
@@ -180,8 +193,9 @@ fn evaluation_gives_terms_and_no_gradients() {
     let batches = [batch(0, 4), batch(4, 3)];
     let mut lanes = Lanes::new(2, &model);
     let mut loss = |threads| {
-        let (grads, terms) =
-            lanes.run(&model, &CrossEntropy, &batches, &[], &[0, 0], 1.0, threads, false).unwrap();
+        let (grads, terms) = lanes
+            .run(&model, &CrossEntropy, &batches, &[], &[0, 0], 1.0, threads, Compute::Loss)
+            .unwrap();
         assert!(grads.is_empty());
         terms.loss()
     };
@@ -198,10 +212,20 @@ fn the_first_faulty_micro_batch_decides() {
         target.position = 0;
     }
     for threads in [1, 2, 3] {
-        let run = lanes.run(&model, &CrossEntropy, &batches, &[], &[0; 6], 1.0, threads, true);
+        let run = lanes.run(
+            &model,
+            &CrossEntropy,
+            &batches,
+            &[],
+            &[0; 6],
+            1.0,
+            threads,
+            Compute::Gradients,
+        );
         assert!(run.unwrap_err().to_string().contains("row 0 is empty"));
     }
-    let wrong = lanes.run(&model, &CrossEntropy, &batches, &[1], &[0; 6], 1.0, 1, true);
+    let wrong =
+        lanes.run(&model, &CrossEntropy, &batches, &[1], &[0; 6], 1.0, 1, Compute::Gradients);
     assert!(wrong.unwrap_err().to_string().contains("6 micro-batches with 1 costs"));
 }
 

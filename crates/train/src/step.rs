@@ -5,7 +5,7 @@ use crate::options::TrainOptions;
 use crate::plan::cut;
 use crate::source::Examples;
 use sidereal_core::{Error, Result, seed};
-use sidereal_nn::lanes::Lanes;
+use sidereal_nn::lanes::{Compute, Lanes};
 use sidereal_nn::optim::{Optimizer, clip_by_norm, first_not_finite};
 use sidereal_nn::{Batch, Model, Objective, Terms};
 
@@ -62,8 +62,16 @@ impl Stepper {
         }
         let (batches, costs, keys) = (&self.batches[..self.keys.len()], &self.costs, &self.keys);
         let scale = (1.0 / targets as f64) as f32;
-        let (_, terms) =
-            self.lanes.run(&*model, objective, batches, costs, keys, scale, self.threads, true)?;
+        let (_, terms) = self.lanes.run(
+            &*model,
+            objective,
+            batches,
+            costs,
+            keys,
+            scale,
+            self.threads,
+            Compute::Gradients,
+        )?;
         self.terms.merge(terms);
         let grads = self.lanes.grads_mut();
         let limit = if options.clip_norm > 0.0 { options.clip_norm } else { f64::INFINITY };
