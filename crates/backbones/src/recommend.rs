@@ -3,7 +3,7 @@
 use crate::{Backbone, Output};
 use rayon::prelude::*;
 use sidereal_core::{
-    Error, ItemId, Recommendation, Recommender, Request, Response, Result, Run, SidTable,
+    Error, ItemId, Recommendation, Recommender, Request, Response, Result, Run, SidTable, seed,
 };
 use sidereal_decoding::{Constraint, Decoder, Hypothesis, Trie, Without};
 use sidereal_nn::{Batch, BatchBuilder};
@@ -38,7 +38,7 @@ impl GenerativeRecommender {
         Ok(GenerativeRecommender { backbone, decoder, sids, trie, builder })
     }
 
-    fn answer(&self, requests: &[Request<'_>], k: usize) -> Result<Vec<Response>> {
+    fn answer(&self, requests: &[Request<'_>], k: usize, run: &Run<'_>) -> Result<Vec<Response>> {
         let mut batch = Batch::default();
         self.builder.clear(&mut batch);
         for r in requests {
@@ -57,7 +57,7 @@ impl GenerativeRecommender {
             })
             .collect::<Result<_>>()?;
         let constraints: Vec<&dyn Constraint> = filters.iter().map(|c| c.as_ref()).collect();
-        let found = self.decoder.decode(session.as_mut(), &constraints)?;
+        let found = self.decoder.decode(session.as_mut(), &constraints, run)?;
         Ok(found.iter().zip(requests).map(|(h, r)| self.to_items(h, r, k)).collect())
     }
 
@@ -89,7 +89,11 @@ impl Recommender for GenerativeRecommender {
         k: usize,
         run: &Run<'_>,
     ) -> Result<Vec<Response>> {
-        in_groups(requests, run, |group| self.answer(group, k))
+        in_groups(requests, run, |n, group| {
+            // Each group draws from streams of its own, whichever thread answers it.
+            let run = Run { seed: seed::key(run.seed, "decode", n), ..run.clone() };
+            self.answer(group, k, &run)
+        })
     }
 }
 
@@ -141,7 +145,7 @@ impl Recommender for DenseRecommender {
         k: usize,
         run: &Run<'_>,
     ) -> Result<Vec<Response>> {
-        in_groups(requests, run, |group| self.answer(group, k))
+        in_groups(requests, run, |_, group| self.answer(group, k))
     }
 }
 
@@ -165,7 +169,7 @@ impl Recommender for MostPopular {
         k: usize,
         run: &Run<'_>,
     ) -> Result<Vec<Response>> {
-        in_groups(requests, run, |group| {
+        in_groups(requests, run, |_, group| {
             Ok(group.iter().map(|r| top_items(&self.scores, r, k)).collect())
         })
     }
@@ -198,12 +202,12 @@ fn top_items(scores: &[f32], request: &Request<'_>, k: usize) -> Response {
 fn in_groups(
     requests: &[Request<'_>],
     run: &Run<'_>,
-    answer: impl Fn(&[Request<'_>]) -> Result<Vec<Response>> + Sync,
+    answer: impl Fn(u64, &[Request<'_>]) -> Result<Vec<Response>> + Sync,
 ) -> Result<Vec<Response>> {
     let done = std::sync::atomic::AtomicU64::new(0);
-    let group = |g: &[Request<'_>]| -> Result<Vec<Response>> {
+    let group = |(i, g): (usize, &[Request<'_>])| -> Result<Vec<Response>> {
         run.check()?;
-        let out = answer(g)?;
+        let out = answer(i as u64, g)?;
         let n = done.fetch_add(g.len() as u64, std::sync::atomic::Ordering::Relaxed);
         run.emit(sidereal_core::Event::Advanced {
             task: "recommend",
@@ -215,13 +219,13 @@ fn in_groups(
     let total = requests.len() as u64;
     run.emit(sidereal_core::Event::Started { task: "recommend", total, unit: "users" });
     let answers: Vec<Vec<Response>> = if run.threads <= 1 {
-        requests.chunks(GROUP).map(group).collect::<Result<_>>()?
+        requests.chunks(GROUP).enumerate().map(group).collect::<Result<_>>()?
     } else {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(run.threads)
             .build()
             .map_err(|e| Error::other("starting threads", e))?;
-        pool.install(|| requests.par_chunks(GROUP).map(group).collect::<Result<_>>())?
+        pool.install(|| requests.par_chunks(GROUP).enumerate().map(group).collect::<Result<_>>())?
     };
     run.emit(sidereal_core::Event::Finished { task: "recommend" });
     Ok(answers.into_iter().flatten().collect())

@@ -9,7 +9,7 @@ use common::{batch_of, fixed_table};
 use sidereal_backbones::causal::{Causal, CausalOptions};
 use sidereal_backbones::tiger::{Tiger, TigerOptions};
 use sidereal_backbones::{Backbone, Output};
-use sidereal_core::{CodeOrder, ItemId, SidTable};
+use sidereal_core::{CodeOrder, ItemId, Run, SidTable};
 use sidereal_decoding::{Constraint, Decoder, Exhaustive, Row, Trie};
 use sidereal_nn::{Batch, BatchBuilder, Pass};
 use std::sync::Arc;
@@ -178,8 +178,12 @@ fn a_wide_beam_ranks_real_items_as_exhaustive_scoring_does() {
             ..Default::default()
         })
         .unwrap();
-        let a = beam.decode(model.session(&batch).unwrap().as_mut(), &constraints).unwrap();
-        let b = all.decode(model.session(&batch).unwrap().as_mut(), &constraints).unwrap();
+        let a = beam
+            .decode(model.session(&batch).unwrap().as_mut(), &constraints, &Run::quiet(0))
+            .unwrap();
+        let b = all
+            .decode(model.session(&batch).unwrap().as_mut(), &constraints, &Run::quiet(0))
+            .unwrap();
         for (a, b) in a.iter().zip(&b) {
             assert_eq!(a.len(), 40);
             let codes = |h: &[sidereal_decoding::Hypothesis]| -> Vec<_> {

@@ -26,7 +26,7 @@ use crate::top::{Candidate, Top};
 use crate::{
     Branch, CodeScorer, Constraint, Decoder, Hypothesis, Row, ScoreRule, State, Unconstrained,
 };
-use sidereal_core::{Catalog, Code, Entry, Error, Result};
+use sidereal_core::{Catalog, Code, Entry, Error, Result, Run};
 
 sidereal_core::options! {
     /// Options of beam search.
@@ -62,10 +62,11 @@ impl Decoder for Beam {
         &self,
         scorer: &mut dyn CodeScorer,
         constraints: &[&dyn Constraint],
+        run: &Run<'_>,
     ) -> Result<Vec<Vec<Hypothesis>>> {
         let requests = scorer.requests();
         let constraints = PerRequest::new(constraints, requests)?;
-        let finished = search(scorer, constraints, &self.ranking)?;
+        let finished = search(scorer, constraints, &self.ranking, run)?;
         Ok(finished.into_lists(&self.ranking, requests, None))
     }
 
@@ -96,12 +97,13 @@ impl Decoder for FreeBeam {
         &self,
         scorer: &mut dyn CodeScorer,
         constraints: &[&dyn Constraint],
+        run: &Run<'_>,
     ) -> Result<Vec<Vec<Hypothesis>>> {
         let requests = scorer.requests();
         let validity = PerRequest::new(constraints, requests)?;
         let widths = (0..scorer.levels()).map(|l| scorer.width(l) as u32).collect();
         let free = Unconstrained::new(widths);
-        let finished = search(scorer, PerRequest::new(&[&free], requests)?, &self.ranking)?;
+        let finished = search(scorer, PerRequest::new(&[&free], requests)?, &self.ranking, run)?;
         Ok(finished.into_lists(&self.ranking, requests, Some(validity)))
     }
 
@@ -149,6 +151,7 @@ fn search(
     scorer: &mut dyn CodeScorer,
     constraints: PerRequest<'_>,
     ranking: &Ranking,
+    run: &Run<'_>,
 ) -> Result<Finished> {
     let (requests, levels) = (scorer.requests(), scorer.levels());
     let most_rows = requests.checked_mul(ranking.width).filter(|&n| n <= u32::MAX as usize);
@@ -177,6 +180,7 @@ fn search(
         if rows.is_empty() {
             break;
         }
+        run.check()?;
         let width = scorer.width(level);
         scorer.advance(level, &rows, &mut logits)?;
         check_logits(logits.len(), rows.len(), width, level)?;

@@ -8,7 +8,7 @@
 use crate::ranking::{Finished, PerRequest, Ranking, check_logits, too_deep};
 use crate::softmax::normalize;
 use crate::{CodeScorer, Constraint, Decoder, Hypothesis, Row, ScoreRule, State};
-use sidereal_core::{Catalog, Code, Entry, Error, Result};
+use sidereal_core::{Catalog, Code, Entry, Error, Result, Run};
 
 sidereal_core::options! {
     /// Options of exhaustive decoding.
@@ -69,6 +69,7 @@ impl Decoder for Exhaustive {
         &self,
         scorer: &mut dyn CodeScorer,
         constraints: &[&dyn Constraint],
+        run: &Run<'_>,
     ) -> Result<Vec<Vec<Hypothesis>>> {
         let (requests, levels) = (scorer.requests(), scorer.levels());
         let constraints = PerRequest::new(constraints, requests)?;
@@ -87,6 +88,7 @@ impl Decoder for Exhaustive {
             if rows.is_empty() {
                 break;
             }
+            run.check()?;
             let width = scorer.width(level);
             scorer.advance(level, &rows, &mut logits)?;
             check_logits(logits.len(), rows.len(), width, level)?;

@@ -25,12 +25,12 @@
 //! let table = SidTable::new(3, CodeOrder::Sequence, ids)?;
 //! let trie = Trie::new(&table)?;
 //! let beam = Beam::new(BeamOptions { width: 2, ..Default::default() })?;
-//! let best = &beam.decode(&mut HighCodes, &[&trie])?[0];
+//! let best = &beam.decode(&mut HighCodes, &[&trie], &Run::quiet(0))?[0];
 //! assert_eq!(best[0].codes, [3, 3]); // the free optimum is an item
 //! assert_eq!(best[1].codes, [2, 1]);
 //! // The user has seen item 2.
 //! let unseen = Without::items(&trie, &table, &[ItemId(2)])?;
-//! let best = &beam.decode(&mut HighCodes, &[&unseen])?[0];
+//! let best = &beam.decode(&mut HighCodes, &[&unseen], &Run::quiet(0))?[0];
 //! assert_eq!(table.items_of(&best[0].codes).next(), Some(ItemId(1)));
 //! # Ok(())
 //! # }
@@ -54,7 +54,7 @@ pub use scorer::{CodeScorer, Row};
 pub use trie::Trie;
 pub use without::Without;
 
-use sidereal_core::{Catalog, Code, Result};
+use sidereal_core::{Catalog, Code, Result, Run};
 
 /// One finished hypothesis.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,10 +87,14 @@ pub enum ScoreRule {
 pub trait Decoder: Send + Sync {
     /// Hypotheses of each request, best first: distinct, at most [`Decoder::width`], ties by code
     /// order. `constraints` holds one constraint a request, or a single one for all.
+    ///
+    /// Decoders that draw take their streams from `run.seed`, which differs from batch to batch;
+    /// long searches ask `run` whether to stop.
     fn decode(
         &self,
         scorer: &mut dyn CodeScorer,
         constraints: &[&dyn Constraint],
+        run: &Run<'_>,
     ) -> Result<Vec<Vec<Hypothesis>>>;
 
     /// Most hypotheses a request can get.

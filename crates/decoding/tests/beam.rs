@@ -5,7 +5,7 @@
 
 mod support;
 
-use sidereal_core::{Catalog, Code, Error, Spec, serde_json};
+use sidereal_core::{Catalog, Code, Error, Run, Spec, serde_json};
 use sidereal_decoding::*;
 use std::collections::BTreeSet;
 use support::*;
@@ -43,8 +43,8 @@ fn a_narrow_beam_misses_the_leaf_below_the_third_prefix() {
     let scorer = || TableScorer::new(&[0], &[3, 3], hidden_leaf);
     for constrained in [true, false] {
         let decode = |k| match constrained {
-            true => beam(k, ScoreRule::Full).decode(&mut scorer(), &[&index]),
-            false => free(k).decode(&mut scorer(), &[&index]),
+            true => beam(k, ScoreRule::Full).decode(&mut scorer(), &[&index], &Run::quiet(0)),
+            false => free(k).decode(&mut scorer(), &[&index], &Run::quiet(0)),
         };
         let two = decode(2).unwrap();
         assert_eq!(two[0][0].codes, [0, 0]);
@@ -55,7 +55,7 @@ fn a_narrow_beam_misses_the_leaf_below_the_third_prefix() {
         assert!((three[0][0].score.exp() - 0.225).abs() < 1e-6);
     }
     let exact = Exhaustive::new(ExhaustiveOptions::default()).unwrap();
-    let all = exact.decode(&mut scorer(), &[&index]).unwrap();
+    let all = exact.decode(&mut scorer(), &[&index], &Run::quiet(0)).unwrap();
     assert_eq!((all[0].len(), &all[0][0].codes[..]), (9, &[2, 1][..]));
 }
 
@@ -65,8 +65,9 @@ fn a_beam_as_wide_as_the_space_equals_enumeration() {
     let space = all_sequences(&widths);
     for key in 0..5 {
         let want = brute_force(random_logit, key, &widths, &space);
-        let got =
-            free(64).decode(&mut TableScorer::random(&[key], &widths), &[&trie(&space)]).unwrap();
+        let got = free(64)
+            .decode(&mut TableScorer::random(&[key], &widths), &[&trie(&space)], &Run::quiet(0))
+            .unwrap();
         assert_eq!(got[0].len(), 60);
         for (h, (sid, full, _)) in got[0].iter().zip(&want) {
             assert_eq!(&h.codes, sid);
@@ -87,14 +88,15 @@ fn mass_of_the_catalogue() {
             space.iter().skip(key as usize).step_by(7).cloned().collect();
         let index = trie(&table);
         let scorer = || TableScorer::random(&[key], &widths);
-        let checked = beam(200, ScoreRule::Masked).decode(&mut scorer(), &[&index]).unwrap();
+        let checked =
+            beam(200, ScoreRule::Masked).decode(&mut scorer(), &[&index], &Run::quiet(0)).unwrap();
         assert_eq!(checked[0].len(), table.len());
         assert!(checked[0].iter().all(|h| h.valid && table.contains(&h.codes)));
         let mass = |list: &[Hypothesis], f: fn(&Hypothesis) -> f64| -> f64 {
             list.iter().filter(|h| h.valid).map(|h| f(h).exp()).sum()
         };
         assert!((mass(&checked[0], |h| h.log_prob_masked) - 1.0).abs() < 1e-6);
-        let unchecked = free(200).decode(&mut scorer(), &[&index]).unwrap();
+        let unchecked = free(200).decode(&mut scorer(), &[&index], &Run::quiet(0)).unwrap();
         assert_eq!(unchecked[0].iter().filter(|h| h.valid).count(), table.len());
         let valid = mass(&unchecked[0], |h| h.log_prob_full);
         assert!(valid < 0.9, "most sequences are no items, valid mass {valid}");
@@ -106,7 +108,9 @@ fn mass_of_the_catalogue() {
 fn free_search_reports_what_is_not_in_the_catalogue() {
     let ids: [&[Code]; 1] = [&[0, 1]];
     let index = Trie::from_sids(ids).unwrap();
-    let got = free(3).decode(&mut TableScorer::new(&[0], &[3, 3], hidden_leaf), &[&index]).unwrap();
+    let got = free(3)
+        .decode(&mut TableScorer::new(&[0], &[3, 3], hidden_leaf), &[&index], &Run::quiet(0))
+        .unwrap();
     assert_eq!(codes(&got[0]), [[2, 1], [0, 0], [1, 0]]);
     assert!(got[0].iter().all(|h| !h.valid));
 }
@@ -117,7 +121,7 @@ fn equal_scores_come_in_code_order() {
     let flat: Logit = |_, _, _| 0.5;
     for width in [1, 2, 4, 9, 20] {
         let got = beam(width, ScoreRule::Full)
-            .decode(&mut TableScorer::new(&[0, 1], &[3, 3], flat), &[&trie(&space)])
+            .decode(&mut TableScorer::new(&[0, 1], &[3, 3], flat), &[&trie(&space)], &Run::quiet(0))
             .unwrap();
         let want: Vec<_> = space.iter().take(width as usize).cloned().collect();
         assert_eq!(codes(&got[0]), want);
@@ -130,7 +134,7 @@ fn a_lone_child_costs_nothing_when_masked() {
     let ids: [&[Code]; 2] = [&[0, 2, 1], &[1, 0, 0]];
     let index = Trie::from_sids(ids).unwrap();
     let got = beam(5, ScoreRule::Masked)
-        .decode(&mut TableScorer::random(&[3], &[3, 3, 3]), &[&index])
+        .decode(&mut TableScorer::random(&[3], &[3, 3, 3]), &[&index], &Run::quiet(0))
         .unwrap();
     let first = |c: Code| f64::from(random_logit(3, &[], c));
     let want = -(1.0 + (first(1) - first(0)).exp()).ln();
@@ -147,7 +151,7 @@ fn an_identifier_that_goes_on_is_returned_and_continued() {
     let run = |alpha: f64| {
         Beam::new(BeamOptions { length_normalization: alpha, ..Default::default() })
             .unwrap()
-            .decode(&mut TableScorer::random(&[8], &[3, 3, 3]), &[&index])
+            .decode(&mut TableScorer::random(&[8], &[3, 3, 3]), &[&index], &Run::quiet(0))
             .unwrap()
     };
     let plain = run(0.0);
@@ -178,7 +182,7 @@ fn impossible_codes_are_not_generated() {
     for score in [ScoreRule::Full, ScoreRule::Masked] {
         for decoder in [&beam(5, score) as &dyn Decoder, &exact] {
             let mut scorer = TableScorer::new(&[0, 1, 2], &[2, 2], logit);
-            let got = decoder.decode(&mut scorer, &[&index]).unwrap();
+            let got = decoder.decode(&mut scorer, &[&index], &Run::quiet(0)).unwrap();
             assert_eq!(codes(&got[0]), [[0, 0]]);
             assert!(got[1].is_empty());
             assert_eq!(got[2].len(), 3);
@@ -191,11 +195,12 @@ fn impossible_codes_are_not_generated() {
 fn empty_catalogues_and_batches_give_empty_lists() {
     let none = Trie::from_sids([]).unwrap();
     let got = beam(3, ScoreRule::Full)
-        .decode(&mut TableScorer::random(&[1, 2], &[3, 3]), &[&none])
+        .decode(&mut TableScorer::random(&[1, 2], &[3, 3]), &[&none], &Run::quiet(0))
         .unwrap();
     assert_eq!(got, [vec![], vec![]]);
-    let got =
-        beam(3, ScoreRule::Full).decode(&mut TableScorer::random(&[], &[3]), &[&none]).unwrap();
+    let got = beam(3, ScoreRule::Full)
+        .decode(&mut TableScorer::random(&[], &[3]), &[&none], &Run::quiet(0))
+        .unwrap();
     assert!(got.is_empty());
 }
 
@@ -207,7 +212,7 @@ fn errors_name_request_level_and_remedy() {
         let keys: Vec<u64> = (0..3).collect();
         let constraints = vec![&index as &dyn Constraint; n];
         beam(2, ScoreRule::Full)
-            .decode(&mut TableScorer::new(&keys, widths, logit), &constraints)
+            .decode(&mut TableScorer::new(&keys, widths, logit), &constraints, &Run::quiet(0))
             .unwrap_err()
     };
     let nan: Logit = |key, prefix, _| if key == 2 && prefix.len() == 1 { f32::NAN } else { 0.0 };
@@ -223,7 +228,11 @@ fn errors_name_request_level_and_remedy() {
 
     let small = Exhaustive::new(ExhaustiveOptions { limit: 5, ..Default::default() }).unwrap();
     let e = small
-        .decode(&mut TableScorer::random(&[0], &[9, 9]), &[&Unconstrained::new(vec![9, 9])])
+        .decode(
+            &mut TableScorer::random(&[0], &[9, 9]),
+            &[&Unconstrained::new(vec![9, 9])],
+            &Run::quiet(0),
+        )
         .unwrap_err()
         .to_string();
     assert!(e.contains("decoder.limit") && e.contains("more than 5 prefixes"), "{e}");

@@ -6,7 +6,7 @@
 mod support;
 
 use proptest::prelude::*;
-use sidereal_core::Code;
+use sidereal_core::{Code, Run};
 use sidereal_decoding::*;
 use std::collections::BTreeSet;
 use support::*;
@@ -130,7 +130,7 @@ proptest! {
     #[test]
     fn exhaustive_equals_the_definition(set in catalogues(), key in 0u64..1000) {
         let exact = Exhaustive::new(ExhaustiveOptions { width: 500, ..Default::default() }).unwrap();
-        let got = exact.decode(&mut TableScorer::random(&[key], &WIDTHS), &[&trie(&set)]).unwrap();
+        let got = exact.decode(&mut TableScorer::random(&[key], &WIDTHS), &[&trie(&set)], &Run::quiet(0)).unwrap();
         let want = brute_force(random_logit, key, &WIDTHS, &set);
         prop_assert_eq!(got[0].len(), want.len());
         for (h, (sid, full, masked)) in got[0].iter().zip(&want) {
@@ -155,9 +155,9 @@ proptest! {
             let width = set.len().max(1) as u32;
             let exact = Exhaustive::new(ExhaustiveOptions {
                 width, score, length_normalization: alpha, ..Default::default()
-            }).unwrap().decode(&mut scorer(), &[&trie]).unwrap();
+            }).unwrap().decode(&mut scorer(), &[&trie], &Run::quiet(0)).unwrap();
             let wide = Beam::new(BeamOptions { width, score, length_normalization: alpha })
-                .unwrap().decode(&mut scorer(), &[&trie]).unwrap();
+                .unwrap().decode(&mut scorer(), &[&trie], &Run::quiet(0)).unwrap();
             for (w, e) in wide.iter().zip(&exact) {
                 assert_close(w, e);
                 prop_assert_eq!(w.len(), set.len());
@@ -180,7 +180,7 @@ proptest! {
             .map(|i| Without::new(&trie, set.iter().take(i * gone / 4).map(Vec::as_slice)))
             .collect();
         let constraints: Vec<&dyn Constraint> = withouts.iter().map(|w| w as _).collect();
-        let batch = beam.decode(&mut TableScorer::new(&keys, &WIDTHS, coarse_logit), &constraints);
+        let batch = beam.decode(&mut TableScorer::new(&keys, &WIDTHS, coarse_logit), &constraints, &Run::quiet(0));
         let batch = batch.unwrap();
         for (i, list) in batch.iter().enumerate() {
             let left: BTreeSet<_> = set.iter().skip(i * gone / 4).collect();
@@ -193,7 +193,7 @@ proptest! {
                 || (w[0].score == w[1].score && w[0].codes < w[1].codes);
             prop_assert!(list.windows(2).all(ordered));
             let mut alone = TableScorer::new(&keys[i..=i], &WIDTHS, coarse_logit);
-            let alone = beam.decode(&mut alone, &constraints[i..=i]).unwrap();
+            let alone = beam.decode(&mut alone, &constraints[i..=i], &Run::quiet(0)).unwrap();
             prop_assert_eq!(&alone[0], list);
         }
     }
@@ -201,7 +201,7 @@ proptest! {
     #[test]
     fn free_beams_mark_members(set in catalogues(), key in 0u64..1000, width in 1u32..500) {
         let free = FreeBeam::new(options(width, false)).unwrap();
-        let got = free.decode(&mut TableScorer::random(&[key], &WIDTHS), &[&trie(&set)]).unwrap();
+        let got = free.decode(&mut TableScorer::random(&[key], &WIDTHS), &[&trie(&set)], &Run::quiet(0)).unwrap();
         prop_assert_eq!(got[0].len(), (width as usize).min(360));
         prop_assert!(got[0].iter().all(|h| h.valid == set.contains(&h.codes)));
     }
