@@ -11,7 +11,7 @@
 //! nothing is known of the user yet; the loss of a target is the sum over its digits, as in
 //! [`crate::tiger`], and the mean over targets.
 
-use crate::transformer::{NormKind, Shape, Stack, StackState, StepCache};
+use crate::transformer::{NormKind, Shape, Stack, StackState, Steps};
 use crate::{Backbone, BackboneContext, Output};
 use sidereal_core::{Catalog, Entry, Error, Result, options};
 use sidereal_decoding::{CodeScorer, Row};
@@ -22,7 +22,6 @@ use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
 use sidereal_nn::kernels::math::size;
 use sidereal_nn::layers::FeedForwardShape;
 use sidereal_nn::{Batch, Init, Model, Params, Pass, Slot, Workspace};
-use std::ops::Range;
 
 options! {
     /// Options of `causal`.
@@ -314,11 +313,7 @@ impl Backbone for Causal {
             model: self,
             prompt,
             spans: spans.iter().map(|s| (s.k, s.k_len)).collect(),
-            cache: StepCache::default(),
-            state: StackState::default(),
-            chain: Vec::new(),
-            groups: Vec::new(),
-            ids: Vec::new(),
+            steps: Steps::default(),
         }))
     }
 
@@ -336,11 +331,7 @@ struct Session<'a> {
     model: &'a Causal,
     prompt: StackState,
     spans: Vec<(usize, usize)>,
-    cache: StepCache,
-    state: StackState,
-    chain: Vec<u32>,
-    groups: Vec<Range<usize>>,
-    ids: Vec<u32>,
+    steps: Steps,
 }
 
 impl CodeScorer for Session<'_> {
@@ -358,36 +349,22 @@ impl CodeScorer for Session<'_> {
 
     fn advance(&mut self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
         let m = self.model;
-        let (w, d, v) = (m.params.values(), m.options.d_model, m.widths[level]);
-        self.ids.clear();
-        if level == 0 {
-            // The last token of each prompt already scores the first digit.
-            self.ids.extend(self.spans.iter().map(|(start, len)| (start + len - 1) as u32));
-            size(&mut self.state.output, rows.len() * d);
-            embedding::gather(&self.prompt.output, d, &self.ids, &mut self.state.output);
+        let (w, d) = (m.params.values(), m.options.d_model);
+        if let Some(before) = level.checked_sub(1) {
+            // Generated codes begin at level 1: their chains are one shorter than the level.
+            let ids = rows.iter().map(|r| m.first_rows[before] + r.code);
+            self.steps.begin(before, rows, self.spans.len(), ids, m.table.of(w), d);
+            let prompt = Some((&self.prompt, &self.spans[..]));
+            m.stack.step(w, rows.len(), prompt, None, &mut self.steps);
         } else {
-            self.ids.extend(rows.iter().map(|r| m.first_rows[level - 1] + r.code));
-            // Generated codes begin at level 1: chains are one shorter than in an encoder-decoder.
-            crate::extend_chains(&mut self.chain, level - 1, rows);
-            crate::group_rows(&mut self.groups, self.spans.len(), rows);
-            size(&mut self.state.x, rows.len() * d);
-            embedding::gather(m.table.of(w), d, &self.ids, &mut self.state.x);
-            m.stack.step(
-                w,
-                rows.len(),
-                &self.groups,
-                &self.chain,
-                Some((&self.prompt, &self.spans)),
-                None,
-                &mut self.cache,
-                &mut self.state,
-            );
+            // The last token of each prompt already scores the first digit.
+            let Steps { ids, state, .. } = &mut self.steps;
+            ids.clear();
+            ids.extend(self.spans.iter().map(|(start, len)| (start + len - 1) as u32));
+            size(&mut state.output, rows.len() * d);
+            embedding::gather(&self.prompt.output, d, ids, &mut state.output);
         }
-        logits.clear();
-        logits.resize(rows.len() * v, 0.0);
-        let x = Mat::rows(&self.state.output, d);
-        let head = Mat::rows(m.heads[level].of(w), d).t();
-        gemm(rows.len(), v, d, x, head, logits, v, Write::Set);
+        self.steps.score(rows.len(), m.heads[level].of(w), d, logits);
         Ok(())
     }
 }

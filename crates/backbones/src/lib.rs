@@ -16,9 +16,8 @@ mod transformer;
 pub use recommend::{DenseRecommender, GenerativeRecommender, MostPopular};
 
 use sidereal_core::{Catalog, Error, Matrix, Result, SidTable};
-use sidereal_decoding::{CodeScorer, Row};
+use sidereal_decoding::CodeScorer;
 use sidereal_nn::{Bag, Batch, Model, Workspace};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// How a backbone names items.
@@ -126,31 +125,6 @@ fn scratch_of<S: 'static>(workspace: &mut Workspace) -> Result<(&mut S, &mut Bag
     match scratch.downcast_mut::<S>() {
         Some(scratch) => Ok((scratch, bag)),
         None => Err(Error::mismatch("the workspace belongs to another model")),
-    }
-}
-
-/// Replaces the chains of the previous level by those of `rows`: for each row, the row of every
-/// level from 0 to `level` that leads to it (`rows x (level + 1)`).
-fn extend_chains(chain: &mut Vec<u32>, level: usize, rows: &[Row]) {
-    let mut next = Vec::with_capacity(rows.len() * (level + 1));
-    for (r, row) in rows.iter().enumerate() {
-        let parent = row.parent as usize;
-        if level > 0 {
-            next.extend_from_slice(&chain[parent * level..(parent + 1) * level]);
-        }
-        next.push(r as u32);
-    }
-    *chain = next;
-}
-
-/// Rows of each request; rows come in request order.
-fn group_rows(groups: &mut Vec<Range<usize>>, requests: usize, rows: &[Row]) {
-    groups.clear();
-    let mut start = 0;
-    for request in 0..requests as u32 {
-        let len = rows[start..].iter().take_while(|r| r.request == request).count();
-        groups.push(start..start + len);
-        start += len;
     }
 }
 

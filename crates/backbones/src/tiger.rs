@@ -18,7 +18,7 @@
 //! position sees only earlier ones; then every item of a history can be a target in one pass, its
 //! decoder attending to the states of the items before it. GRID has no such option.
 
-use crate::transformer::{Memory, MemoryCache, NormKind, Shape, Stack, StackState, StepCache};
+use crate::transformer::{Memory, MemoryCache, NormKind, Shape, Stack, StackState, Steps};
 use crate::{Backbone, BackboneContext, Output};
 use sidereal_core::{Catalog, Entry, Error, Result, options};
 use sidereal_decoding::{CodeScorer, Row};
@@ -29,7 +29,6 @@ use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
 use sidereal_nn::kernels::math::size;
 use sidereal_nn::layers::FeedForwardShape;
 use sidereal_nn::{Batch, Init, Model, Params, Pass, Slot, Workspace};
-use std::ops::Range;
 
 options! {
     /// Options of `tiger`; defaults are GRID's.
@@ -370,11 +369,7 @@ impl Backbone for Tiger {
             model: self,
             memory: self.decoder.memory_cache(w, &state.output, ids.len()),
             spans: spans.iter().map(|s| (s.k, s.k_len)).collect(),
-            cache: StepCache::default(),
-            state: StackState::default(),
-            chain: Vec::new(),
-            groups: Vec::new(),
-            ids: Vec::new(),
+            steps: Steps::default(),
         }))
     }
 
@@ -392,11 +387,7 @@ struct Session<'a> {
     model: &'a Tiger,
     memory: Vec<Vec<f32>>,
     spans: Vec<(usize, usize)>,
-    cache: StepCache,
-    state: StackState,
-    chain: Vec<u32>,
-    groups: Vec<Range<usize>>,
-    ids: Vec<u32>,
+    steps: Steps,
 }
 
 impl CodeScorer for Session<'_> {
@@ -414,31 +405,15 @@ impl CodeScorer for Session<'_> {
 
     fn advance(&mut self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
         let m = self.model;
-        let (w, d, v) = (m.params.values(), m.options.d_model, m.vocabulary);
-        self.ids.clear();
-        self.ids.extend(rows.iter().map(|r| match level {
+        let (w, d, v) = (m.params.values(), m.options.d_model, m.vocabulary as u32);
+        let ids = rows.iter().map(|r| match level {
             0 => m.start_row,
-            _ => (level as u32 - 1) * v as u32 + r.code,
-        }));
-        crate::extend_chains(&mut self.chain, level, rows);
-        crate::group_rows(&mut self.groups, self.spans.len(), rows);
-        size(&mut self.state.x, rows.len() * d);
-        embedding::gather(m.table.of(w), d, &self.ids, &mut self.state.x);
-        m.decoder.step(
-            w,
-            rows.len(),
-            &self.groups,
-            &self.chain,
-            None,
-            Some(MemoryCache { kv: &self.memory, spans: &self.spans }),
-            &mut self.cache,
-            &mut self.state,
-        );
-        logits.clear();
-        logits.resize(rows.len() * v, 0.0);
-        let x = Mat::rows(&self.state.output, d);
-        let head = Mat::rows(m.heads[level].of(w), d).t();
-        gemm(rows.len(), v, d, x, head, logits, v, Write::Set);
+            _ => (level as u32 - 1) * v + r.code,
+        });
+        self.steps.begin(level, rows, self.spans.len(), ids, m.table.of(w), d);
+        let memory = MemoryCache { kv: &self.memory, spans: &self.spans };
+        m.decoder.step(w, rows.len(), None, Some(memory), &mut self.steps);
+        self.steps.score(rows.len(), m.heads[level].of(w), d, logits);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod bias;
 mod decode;
 mod norm;
 mod stack;
+mod steps;
 
 use attention::{CrossAttention, SelfAttention, SublayerState};
 use bias::{Direction, RelativePositions};
@@ -15,3 +16,4 @@ use decode::{Chains, DecodeScratch, Prompt, decode_attention};
 use norm::Norm;
 pub(crate) use norm::NormKind;
 pub(crate) use stack::{Memory, MemoryCache, Shape, Stack, StackState, StepCache};
+pub(crate) use steps::Steps;

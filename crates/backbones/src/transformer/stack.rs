@@ -4,7 +4,7 @@
 use super::attention::{Buffers, drop_in_place};
 use super::{
     Chains, CrossAttention, DecodeScratch, Direction, Norm, NormKind, Prompt, RelativePositions,
-    SelfAttention, SublayerState, decode_attention,
+    SelfAttention, Steps, SublayerState, decode_attention,
 };
 use sidereal_nn::Params;
 use sidereal_nn::kernels::attention::{Attention, Mask, RelativeBias, Span};
@@ -310,19 +310,17 @@ impl Stack {
             .collect()
     }
 
-    /// One decoding step: `state.x` holds one new position for each of `rows` hypotheses. Their
-    /// keys and values are appended to `cache` as a new level; the output is in `state.output`.
+    /// One decoding step: `steps.state.x` holds one new position for each of `rows` hypotheses.
+    /// Their keys and values are appended to the cache; the output is in `steps.state.output`.
     pub(crate) fn step(
         &self,
         w: &[f32],
         rows: usize,
-        groups: &[Range<usize>],
-        chain: &[u32],
         prompt: Option<(&StackState, &[(usize, usize)])>,
         memory: Option<MemoryCache<'_>>,
-        cache: &mut StepCache,
-        state: &mut StackState,
+        steps: &mut Steps,
     ) {
+        let Steps { cache, state, chain, groups, .. } = steps;
         cache.layers.resize_with(self.blocks.len(), Vec::new);
         let levels = cache.layers.first().map_or(0, Vec::len) + 1;
         let prompt_len = prompt.map_or(0, |p| p.1.iter().map(|s| s.1).max().unwrap_or(0));
