@@ -20,7 +20,6 @@ pub mod gradient;
 pub mod identifiers;
 pub mod kmeans;
 mod levels;
-mod product;
 pub mod random;
 pub mod report;
 pub mod residual;

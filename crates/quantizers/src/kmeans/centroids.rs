@@ -5,8 +5,8 @@
 //! the tile of `rows x K` scores stays in cache and the `N x K` matrix is never written.
 
 use super::{LANES, squared_norm};
-use crate::product::product;
 use sidereal_core::{Code, Matrix};
+use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
 
 /// Rows of a tile: the residuals of a tile (`TILE x D`) and its scores (`TILE x K`) share the
 /// cache of one core.
@@ -88,7 +88,8 @@ impl Centroids {
     ) {
         let (rows, k) = (codes.len(), self.width());
         scores.resize(rows * k, 0.0);
-        product(rows, self.dim(), k, tile, &self.transposed, scores);
+        let (a, b) = (Mat::rows(tile, self.dim()), Mat::rows(&self.transposed, k));
+        gemm(rows, k, self.dim(), a, b, scores, k, Write::Set);
         for ((row, code), best) in scores.chunks_exact_mut(k).zip(codes).zip(best) {
             (*code, *best) = argmin(row, &self.norms);
         }

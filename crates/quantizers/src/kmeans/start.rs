@@ -7,12 +7,12 @@
 //! rarely spends two centroids on one cluster. Cost `n0 K D` a candidate.
 
 use super::{squared_distance, squared_norm};
-use crate::product::product;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sidereal_core::Matrix;
+use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
 
 /// How the first centroids are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +130,8 @@ impl<'a> Compare<'a> {
             .map(|(b, block)| {
                 let n = block.len() / dim;
                 let mut dots = vec![0.0; count * n];
-                product(count, dim, n, &rows, block, &mut dots);
+                let (chosen, block) = (Mat::rows(&rows, dim), Mat::rows(block, n));
+                gemm(count, n, dim, chosen, block, &mut dots, n, Write::Set);
                 let at = b * BLOCK..b * BLOCK + n;
                 let (nearest, norms) = (&nearest[at.clone()], &self.norms[at]);
                 let potential = |(dots, &row): (&[f32], &usize)| {
