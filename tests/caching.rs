@@ -49,6 +49,13 @@ fn only_what_a_change_concerns_runs_again() {
     expect_again_from(0, again("i", &["data.users=81"]));
     // What changes no result is in no key.
     expect_again_from(5, again("j", &["threads=1", "train.log_every=1"]));
+    // Vectors from a file do not depend on the seed.
+    let cache = place.path("runs/cache");
+    let entry = names(&cache).into_iter().find(|n| n.starts_with("embeddings-")).unwrap();
+    std::fs::copy(cache.join(entry).join("embeddings.npy"), place.path("v.npy")).unwrap();
+    let file = "encoder={type=\"precomputed\", path=\"v.npy\"}";
+    again("k", &[file]);
+    expect_again_from(2, again("l", &[file, "seed=5"]));
 }
 
 #[test]

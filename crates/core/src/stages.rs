@@ -28,6 +28,12 @@ pub trait ItemEncoder: Send + Sync {
     fn files(&self) -> Vec<PathBuf> {
         Vec::new()
     }
+
+    /// Whether the run's seed decides the result. Encoders that draw nothing say no, so that runs
+    /// with several seeds share their vectors.
+    fn seeded(&self) -> bool {
+        true
+    }
 }
 
 /// What a quantizer sees: vectors to quantize (items, or states of a model) and named side inputs.

@@ -6,8 +6,8 @@
 
 use rand::Rng;
 use sidereal::core::{
-    Catalog, Codebook, Codes, Entry, Error, Matrix, Quantizer, QuantizerInput, Result, Run, options,
-    seed,
+    Catalog, Codebook, Codes, Entry, Error, Matrix, Quantizer, QuantizerInput, Result, Run,
+    options, seed,
 };
 
 options! {

@@ -87,6 +87,10 @@ impl ItemEncoder for Precomputed {
     fn files(&self) -> Vec<PathBuf> {
         vec![self.path.clone()]
     }
+
+    fn seeded(&self) -> bool {
+        false
+    }
 }
 
 fn starts_as_npy(path: &Path) -> Result<bool> {

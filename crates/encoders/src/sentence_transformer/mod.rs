@@ -170,4 +170,8 @@ impl ItemEncoder for SentenceTransformer {
     fn files(&self) -> Vec<PathBuf> {
         self.plan.files.clone()
     }
+
+    fn seeded(&self) -> bool {
+        false
+    }
 }

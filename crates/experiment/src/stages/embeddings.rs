@@ -51,7 +51,7 @@ pub fn embeddings(cx: &Context<'_>, plan: &GenerativePlan, data: &Data) -> Resul
         "data": data.identity,
         "encoder": own,
         "files": content(&files),
-        "seed": cx.plan.seed,
+        "seed": encoder.built.seeded().then_some(cx.plan.seed),
     });
     let key = Key::new("embeddings", version::EMBEDDINGS, inputs);
     let fresh = OnceCell::new();
