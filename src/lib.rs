@@ -66,3 +66,8 @@ pub use sidereal_experiment::{
     Asker, Cache, Config, Existing, Finished, Outcome, Plan, Plugin, Registry, Results, RunOptions,
     run,
 };
+
+/// The README's programs compile and hold.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,7 +4,7 @@
 //! No tensor library here: a scorer fills rows of logits, so any engine can plug in.
 //!
 //! ```
-//! use sidereal_core::{CodeOrder, ItemId, Result, SidTable};
+//! use sidereal_core::{CodeOrder, ItemId, Result, Run, SidTable};
 //! use sidereal_decoding::{Beam, BeamOptions, CodeScorer, Decoder, Row, Trie, Without};
 //!
 //! /// A model that likes high codes, whatever came before.
