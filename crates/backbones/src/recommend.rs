@@ -39,12 +39,7 @@ impl GenerativeRecommender {
     }
 
     fn answer(&self, requests: &[Request<'_>], k: usize, run: &Run<'_>) -> Result<Vec<Response>> {
-        let mut batch = Batch::default();
-        self.builder.clear(&mut batch);
-        for r in requests {
-            self.builder.push_history(&mut batch, r.history)?;
-            self.builder.push_user(&mut batch, r.user);
-        }
+        let batch = batch_of(&self.builder, requests)?;
         let mut session = self.backbone.session(&batch)?;
         let filters: Vec<Box<dyn Constraint>> = requests
             .iter()
@@ -114,11 +109,7 @@ impl DenseRecommender {
     }
 
     fn answer(&self, requests: &[Request<'_>], k: usize) -> Result<Vec<Response>> {
-        let mut batch = Batch::default();
-        self.builder.clear(&mut batch);
-        for r in requests {
-            self.builder.push_history(&mut batch, r.history)?;
-        }
+        let batch = batch_of(&self.builder, requests)?;
         let queries = self.backbone.queries(&batch)?;
         let items = self.backbone.item_vectors()?;
         let (b, d) = (queries.rows(), queries.cols());
@@ -173,6 +164,17 @@ impl Recommender for MostPopular {
             Ok(group.iter().map(|r| top_items(&self.scores, r, k)).collect())
         })
     }
+}
+
+/// One row a request, with its user.
+fn batch_of(builder: &BatchBuilder, requests: &[Request<'_>]) -> Result<Batch> {
+    let mut batch = Batch::default();
+    builder.clear(&mut batch);
+    for r in requests {
+        builder.push_history(&mut batch, r.history)?;
+        builder.push_user(&mut batch, r.user);
+    }
+    Ok(batch)
 }
 
 /// The `k` best items that the request does not exclude; ties go to the lower item.
