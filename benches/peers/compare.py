@@ -1,0 +1,135 @@
+"""Alternates one measured piece of work between Sidereal and a peer, and prints the ratio.
+
+Both sides are processes that stay up ("arms"). An arm prints "ready" after its warm-up, does one
+timed piece of work for every line that it reads and answers {"ms": ...}, and answers the end of its
+input with {"rss_mib": ..., ...}. So both are warm, only one works at a time, and a slow minute of
+the machine falls on both. The peer's arm runs first with "prepare": it writes weights, inputs and,
+where the mathematics must agree, results without dropout, which Sidereal's arm loads and compares.
+
+PyTorch gives big temporaries back to the kernel after every operation. A second copy of the peer
+therefore runs with an allocator that keeps them; both figures are printed.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+KEEP = {"MALLOC_MMAP_THRESHOLD_": "17179869184", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
+
+# name: (arguments of the peer's arm, arguments of ours, label); {v} is the peer's version.
+COMPARISONS = {
+    "tiger-step": (["tiger.py"], ["tiger"], "torch {v} eager"),
+    "tiger-step-nodrop": (["tiger.py", "--dropout", "0"], ["tiger", "--dropout", "0"], "torch {v} eager"),
+    "tiger-step-compiled": (["tiger.py", "--compile"], ["tiger"], "torch {v} compile"),
+    "causal-step": (["causal.py"], ["causal"], "torch {v} eager"),
+    "causal-step-nodrop": (["causal.py", "--dropout", "0"], ["causal", "--dropout", "0"], "torch {v} eager"),
+}
+
+
+class Arm:
+    def __init__(self, command, env=None):
+        self.name = " ".join(command[-3:])
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=dict(os.environ, **(env or {})))
+        self.times = []
+        if self.line() != "ready":
+            raise RuntimeError(f"{self.name}: no `ready`")
+
+    def line(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name}: ended with code {self.process.wait()}")
+        return line.strip()
+
+    def step(self):
+        # Worker threads of the other side stop spinning in this time.
+        time.sleep(0.3)
+        self.process.stdin.write("step\n")
+        self.process.stdin.flush()
+        self.times.append(json.loads(self.line())["ms"])
+
+    def close(self):
+        self.process.stdin.close()
+        last = json.loads(self.line())
+        self.process.wait()
+        return last
+
+
+def spread(values):
+    return [round(min(values), 3), round(max(values), 3)]
+
+
+def compare(name, rounds, threads, work):
+    theirs, ours, label = COMPARISONS[name]
+    python = [sys.executable, os.path.join(HERE, "arms", theirs[0])]
+    common = ["--threads", str(threads), "--work", work]
+    prepared = subprocess.run(python + ["prepare"] + theirs[1:] + common, stdout=subprocess.PIPE, text=True, check=True)
+    told = json.loads(prepared.stdout.strip().splitlines()[-1])
+    if "skipped" in told:
+        return {"name": name, "skipped": told["skipped"]}
+    arms = {
+        "ours": lambda: Arm([os.environ["SIDEREAL_PEERS"]] + ours + common),
+        "peer": lambda: Arm(python + ["serve"] + theirs[1:] + common),
+    }
+    if told.get("allocator", True):
+        arms["kept"] = lambda: Arm(python + ["serve"] + theirs[1:] + common, KEEP)
+    arms = {key: start() for key, start in arms.items()}
+    for _ in range(rounds):
+        for arm in arms.values():
+            arm.step()
+    last = {key: arm.close() for key, arm in arms.items()}
+    x, y = arms["ours"].times, arms["peer"].times
+    ratios = [b / a for a, b in zip(x, y)]
+    out = {
+        "name": name,
+        "ours_ms": round(statistics.median(x), 2),
+        "peer_ms": round(statistics.median(y), 2),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratio_range": spread(ratios),
+        "peer": label.format(v=told["version"]),
+        "ours_rss_mib": round(last["ours"]["rss_mib"]),
+        "peer_rss_mib": round(last["peer"]["rss_mib"]),
+    }
+    if "kept" in arms:
+        z = arms["kept"].times
+        kept = [b / a for a, b in zip(x, z)]
+        out["peer_kept_ms"] = round(statistics.median(z), 2)
+        out["ratio_kept"] = round(statistics.median(kept), 3)
+        out["ratio_kept_range"] = spread(kept)
+    out |= {k: v for k, v in last["ours"].items() if k != "rss_mib"}
+    return out | {"rounds": rounds, "threads": threads}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="benches/peers/run", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="comparisons; all when none is given")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    args = parser.parse_args()
+    if args.list:
+        print("\n".join(COMPARISONS))
+        return 0
+    unknown = [n for n in args.names if n not in COMPARISONS]
+    if unknown:
+        parser.error(f"no comparison {', '.join(unknown)}; known: {', '.join(COMPARISONS)}")
+    work = os.path.join(HERE, ".venv", "work")
+    os.makedirs(work, exist_ok=True)
+    failed = 0
+    for name in args.names or COMPARISONS:
+        try:
+            line = compare(name, args.rounds, args.threads, work)
+        except Exception as error:  # One comparison that fails does not take the others along.
+            line, failed = {"name": name, "failed": str(error)}, 1
+        print(json.dumps(line), flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
