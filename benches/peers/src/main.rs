@@ -2,6 +2,9 @@
 //! too. `compare.py` tells the protocol.
 
 mod arm;
+mod causal;
+mod tiger;
+mod training;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -21,10 +24,27 @@ struct Command {
 }
 
 #[derive(Subcommand)]
-enum Arm {}
+enum Arm {
+    /// A training step of `tiger`.
+    Tiger {
+        /// Dropout.
+        #[arg(long, default_value_t = 0.1)]
+        dropout: f32,
+    },
+    /// A training step of `causal`.
+    Causal {
+        /// Dropout.
+        #[arg(long, default_value_t = 0.1)]
+        dropout: f32,
+    },
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let command = Command::parse();
     rayon::ThreadPoolBuilder::new().num_threads(command.threads).build_global()?;
-    match command.arm {}
+    let Command { work, threads, arm } = command;
+    match arm {
+        Arm::Tiger { dropout } => tiger::run(&work, threads, dropout),
+        Arm::Causal { dropout } => causal::run(&work, threads, dropout),
+    }
 }

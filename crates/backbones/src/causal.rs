@@ -1,26 +1,26 @@
 //! A decoder-only model over the digits of a history, trained on every position in one pass.
 //!
 //! Input: a learned start vector, then the digits of all items without separators; digit `c` at
-//! level `h` is row `h V + c` of one table. The output at the last token before digit `h` of an
-//! item scores that digit with head `h`. This is the decoder-only variant studied beside GRID
+//! level `h` has its own row of one table. The output at the last token before digit `h` of an
+//! item scores that digit; `head` says how, as in [`crate::tiger`]. This is the decoder-only variant studied beside GRID
 //! (arXiv 2507.22224) in its "loss on all positions" form.
 //!
-//! Blocks are those of [`crate::tiger`] without cross-attention, with T5's causal position buckets.
+//! Blocks are those of [`crate::tiger`] without cross-attention, with T5's causal position buckets,
+//! or with `positions = "learned"` in GPT's form: a vector for each position added to the input, and
+//! scores times `d_kv^-1/2`.
 //!
 //! Deviations: rows are packed without padding; the first item of a history is no target, because
 //! nothing is known of the user yet; the loss of a target is the sum over its digits, as in
 //! [`crate::tiger`], and the mean over targets.
 
-use crate::transformer::{NormKind, Shape, Stack, StackState, Steps};
+use crate::transformer::{Head, NormKind, Shape, Stack, StackState, Steps, check_kind};
 use crate::{Backbone, BackboneContext, Output};
 use sidereal_core::{Catalog, Entry, Error, Result, options};
 use sidereal_decoding::{CodeScorer, Row};
 use sidereal_nn::kernels::attention::{Mask, Span};
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::kernels::embedding;
-use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
-use sidereal_nn::kernels::math::size;
-use sidereal_nn::layers::FeedForwardShape;
+use sidereal_nn::kernels::math::{axpy, size};
 use sidereal_nn::{Batch, Init, Model, Params, Pass, Slot, Workspace};
 
 options! {
@@ -38,6 +38,16 @@ options! {
         pub d_kv: usize = 64,
         /// Hidden layers of the feed-forward, 1 and up (T5's own shape: 1).
         pub mlp_layers: usize = 1,
+        /// Whether the feed-forward has biases (T5: false); a gated one has none.
+        pub mlp_bias: bool = true,
+        /// "none" (ReLU), "gelu" (T5 1.1) or "silu" (SwiGLU): the gate of the feed-forward, which
+        /// then has one hidden layer.
+        pub gate: String = "none".to_string(),
+        /// "levels" (a matrix a digit), "tied" (the token table) or "joint" (one matrix over all
+        /// tokens).
+        pub head: String = "levels".to_string(),
+        /// "relative" (T5's buckets) or "learned" (a vector a position, scores scaled).
+        pub positions: String = "relative".to_string(),
         /// Dropout, 0 to below 1.
         pub dropout: f32 = 0.1,
         /// Most recent items kept, 1 and up.
@@ -63,6 +73,11 @@ impl CausalOptions {
             crate::at_least_one(key, value)?;
         }
         crate::dropout_in_range(self.dropout)?;
+        check_kind(&self.head)?;
+        if !["relative", "learned"].contains(&self.positions.as_str()) {
+            let message = format!("`{}`; allowed: \"relative\", \"learned\"", self.positions);
+            return Err(Error::config("backbone.positions", message));
+        }
         crate::buckets_in_range(self.buckets, self.max_distance)
     }
 }
@@ -79,8 +94,10 @@ pub struct Causal {
     /// Digit rows, then the start row.
     table: Slot,
     start_row: u32,
+    /// A vector for each token of the longest input, unless positions are relative.
+    positions: Option<Slot>,
     stack: Stack,
-    heads: Vec<Slot>,
+    head: Head,
 }
 
 impl Causal {
@@ -98,25 +115,31 @@ impl Causal {
         }
         let table = params.add("shared.weight", &[rows as usize, d], Init::Normal(1.0));
         let table = table.join(params.add("start", &[1, d], Init::Normal(1.0)));
+        let learned = options.positions == "learned";
+        let positions = learned.then(|| {
+            // Start, the longest history, and the digits of a target but the last.
+            let tokens = (options.max_history + 1) * widths.len();
+            params.add("positions.weight", &[tokens, d], Init::Normal(1.0))
+        });
         let shape = Shape {
             layers: options.layers,
             width: d,
             heads: options.heads,
             head_width: options.d_kv,
-            feed_forward: FeedForwardShape::biased(options.d_ff, options.mlp_layers),
+            feed_forward: crate::feed_forward(
+                options.d_ff,
+                options.mlp_layers,
+                options.mlp_bias,
+                &options.gate,
+            )?,
             norm: NormKind::Rms,
-            scale: 1.0,
+            scale: if learned { 1.0 / (options.d_kv as f32).sqrt() } else { 1.0 },
             mask: Mask::Causal,
-            relative: Some((options.buckets, options.max_distance)),
+            relative: (!learned).then_some((options.buckets, options.max_distance)),
             cross: false,
         };
         let stack = Stack::new(&mut params, "decoder", shape, 0);
-        let init = Init::Uniform(1.0 / (d as f32).sqrt());
-        let heads = widths
-            .iter()
-            .enumerate()
-            .map(|(h, &v)| params.add(&format!("heads.{h}.weight"), &[v, d], init))
-            .collect();
+        let head = Head::new(&mut params, &options.head, d, &widths, &first_rows, table)?;
         Ok(Causal {
             digits: widths.len(),
             options,
@@ -125,8 +148,9 @@ impl Causal {
             first_rows,
             table,
             start_row: rows,
+            positions,
             stack,
-            heads,
+            head,
         })
     }
 
@@ -195,6 +219,12 @@ impl Causal {
         let (w, d) = (self.params.values(), self.options.d_model);
         size(&mut state.x, ids.len() * d);
         embedding::gather(self.table.of(w), d, ids, &mut state.x);
+        if let Some(positions) = self.positions {
+            for span in spans {
+                let rows = span.q * d..(span.q + span.q_len) * d;
+                axpy(1.0, &positions.of(w)[..rows.len()], &mut state.x[rows]);
+            }
+        }
         self.stack.forward(w, ids.len(), spans, None, dropout, state);
     }
 }
@@ -209,6 +239,7 @@ struct Scratch {
     rows: Vec<u32>,
     /// Hidden states of one level, `targets x width`, and their gradient.
     gathered: Vec<f32>,
+    d_gathered: Vec<f32>,
     d_output: Vec<f32>,
 }
 
@@ -241,13 +272,12 @@ impl Model for Causal {
         let (w, d) = (self.params.values(), self.options.d_model);
         self.input(batch, &mut s.ids, &mut s.spans, &mut s.first)?;
         self.run(Dropout::new(self.options.dropout, pass), &s.ids, &s.spans, &mut s.stack);
+        self.head.scale(&mut s.stack.output);
         let targets = batch.targets.len();
         for level in 0..self.digits {
             s.gather_level(level, d);
-            let v = self.widths[level];
-            let field = bag.put("logits", level, targets, v);
-            let head = Mat::rows(self.heads[level].of(w), d).t();
-            gemm(targets, v, d, Mat::rows(&s.gathered, d), head, &mut field.value, v, Write::Set);
+            let field = bag.put("logits", level, targets, self.head.cols(level));
+            self.head.scores(w, level, &s.gathered, d, targets, &mut field.value);
         }
         Ok(())
     }
@@ -266,13 +296,13 @@ impl Model for Causal {
         s.d_output.resize(s.ids.len() * d, 0.0);
         for level in 0..self.digits {
             s.gather_level(level, d);
-            let (v, field) = (self.widths[level], bag.get("logits", level)?);
-            let (dy, head) = (Mat::rows(&field.grad, v), self.heads[level]);
-            let x = Mat::rows(&s.gathered, d);
-            gemm(v, d, targets, dy.t(), x, head.of_mut(grads), d, Write::Add);
-            gemm(targets, d, v, dy, Mat::rows(head.of(w), d), &mut s.gathered, d, Write::Set);
-            embedding::scatter_add(&mut s.d_output, d, &s.rows, &s.gathered);
+            let dy = &bag.get("logits", level)?.grad;
+            size(&mut s.d_gathered, s.gathered.len());
+            let dx = &mut s.d_gathered;
+            self.head.backward(w, level, &s.gathered, d, targets, dy, dx, grads);
+            embedding::scatter_add(&mut s.d_output, d, &s.rows, dx);
         }
+        self.head.scale(&mut s.d_output);
         let dropout = Dropout::new(self.options.dropout, pass);
         self.stack.backward(
             w,
@@ -286,6 +316,12 @@ impl Model for Causal {
             grads,
         );
         embedding::scatter_add(self.table.of_mut(grads), d, &s.ids, &s.stack.dx);
+        if let Some(positions) = self.positions {
+            for span in &s.spans {
+                let dx = &s.stack.dx[span.q * d..(span.q + span.q_len) * d];
+                axpy(1.0, dx, positions.of_mut(grads));
+            }
+        }
         Ok(())
     }
 }
@@ -344,7 +380,7 @@ impl CodeScorer for Session<'_> {
     }
 
     fn width(&self, level: usize) -> usize {
-        self.model.widths[level]
+        self.model.head.cols(level)
     }
 
     fn advance(&mut self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
@@ -354,6 +390,12 @@ impl CodeScorer for Session<'_> {
             // Generated codes begin at level 1: their chains are one shorter than the level.
             let ids = rows.iter().map(|r| m.first_rows[before] + r.code);
             self.steps.begin(before, rows, self.spans.len(), ids, m.table.of(w), d);
+            if let Some(positions) = m.positions {
+                for (x, row) in self.steps.state.x.chunks_exact_mut(d).zip(rows) {
+                    let at = self.spans[row.request as usize].1 + before;
+                    axpy(1.0, &positions.of(w)[at * d..(at + 1) * d], x);
+                }
+            }
             let prompt = Some((&self.prompt, &self.spans[..]));
             m.stack.step(w, rows.len(), prompt, None, &mut self.steps);
         } else {
@@ -364,7 +406,7 @@ impl CodeScorer for Session<'_> {
             size(&mut state.output, rows.len() * d);
             embedding::gather(&self.prompt.output, d, ids, &mut state.output);
         }
-        self.steps.score(rows.len(), m.heads[level].of(w), d, logits);
+        self.steps.score(w, &m.head, level, rows.len(), d, logits);
         Ok(())
     }
 }

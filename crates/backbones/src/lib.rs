@@ -17,6 +17,8 @@ pub use recommend::{DenseRecommender, GenerativeRecommender, MostPopular};
 
 use sidereal_core::{Catalog, Error, Matrix, Result, SidTable};
 use sidereal_decoding::CodeScorer;
+use sidereal_nn::kernels::activation::Activation;
+use sidereal_nn::layers::{Bias, FeedForwardShape};
 use sidereal_nn::{Bag, Batch, Model, Workspace};
 use std::sync::Arc;
 
@@ -117,6 +119,30 @@ fn buckets_in_range(buckets: usize, max_distance: usize) -> Result<()> {
         return Err(Error::config("backbone.max_distance", message));
     }
     Ok(())
+}
+
+/// The feed-forward that `mlp_layers`, `mlp_bias` and `gate` describe.
+fn feed_forward(
+    hidden: usize,
+    hidden_layers: usize,
+    biased: bool,
+    gate: &str,
+) -> Result<FeedForwardShape> {
+    let gate = match gate {
+        "none" => None,
+        "gelu" => Some(Activation::GeluTanh),
+        "silu" => Some(Activation::Silu),
+        other => {
+            let message = format!("`{other}`; allowed: \"none\", \"gelu\", \"silu\"");
+            return Err(Error::config("backbone.gate", message));
+        }
+    };
+    if gate.is_some() && hidden_layers != 1 {
+        let message = format!("{hidden_layers}; allowed: 1 where backbone.gate is set");
+        return Err(Error::config("backbone.mlp_layers", message));
+    }
+    let bias = if biased && gate.is_none() { Bias::With } else { Bias::Without };
+    Ok(FeedForwardShape { hidden, hidden_layers, bias, gate })
 }
 
 /// A worker's activations and bag; they must come from the model's own `workspace`.

@@ -4,13 +4,16 @@
 //! Encoder input: the digits of each history item, then a learned separator after every item;
 //! optionally a hashed user token in front. Digit `c` at level `h` is row `h V + c` of one table
 //! that encoder and decoder share, where `V` is the largest code of the whole table plus one.
-//! Decoder input: a learned start vector and the first `H - 1` digits of the target; head `h` is
-//! its own matrix `d -> V` without bias.
+//! Decoder input: a learned start vector and the first `H - 1` digits of the target. With
+//! `head = "levels"` digit `h` is scored by its own matrix `d -> V` without bias; with `"tied"` by
+//! the token table, softmax over all its rows and states times `d^-1/2`, as in T5; with `"joint"` by
+//! one more matrix of the table's shape.
 //!
 //! Blocks: RMSNorm before each sublayer, attention without `1 / sqrt(d_kv)` and without biases,
 //! T5's relative position buckets in self-attention, none in cross-attention. The feed-forward
 //! is GRID's: `mlp_layers = 2` gives d-ff, ReLU, ff-ff, dropout, ReLU, ff-d with biases;
-//! `mlp_layers = 1` drops the middle matrix, which is T5's own shape.
+//! `mlp_layers = 1` drops the middle matrix; without biases (`mlp_bias = false`) that is T5's own
+//! shape, and T5 1.1 gates it.
 //!
 //! Cost of a training sample: about `6 x parameters per token` floating-point operations a token.
 //!
@@ -18,14 +21,15 @@
 //! position sees only earlier ones; then every item of a history can be a target in one pass, its
 //! decoder attending to the states of the items before it. GRID has no such option.
 
-use crate::transformer::{Memory, MemoryCache, NormKind, Shape, Stack, StackState, Steps};
+use crate::transformer::{
+    Head, Memory, MemoryCache, NormKind, Shape, Stack, StackState, Steps, check_kind,
+};
 use crate::{Backbone, BackboneContext, Output};
 use sidereal_core::{Catalog, Entry, Error, Result, options};
 use sidereal_decoding::{CodeScorer, Row};
 use sidereal_nn::kernels::attention::{Mask, Span};
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::kernels::embedding;
-use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
 use sidereal_nn::kernels::math::size;
 use sidereal_nn::layers::FeedForwardShape;
 use sidereal_nn::{Batch, Init, Model, Params, Pass, Slot, Workspace};
@@ -47,6 +51,14 @@ options! {
         pub d_kv: usize = 64,
         /// Hidden layers of the feed-forward, 1 and up (GRID: 2; T5's own shape: 1).
         pub mlp_layers: usize = 2,
+        /// Whether the feed-forward has biases (GRID: true; T5: false); a gated one has none.
+        pub mlp_bias: bool = true,
+        /// "none" (ReLU), "gelu" (T5 1.1) or "silu" (SwiGLU): the gate of the feed-forward, which
+        /// then has one hidden layer.
+        pub gate: String = "none".to_string(),
+        /// "levels" (GRID: a matrix a digit), "tied" (T5: the token table) or "joint" (one matrix
+        /// over all tokens).
+        pub head: String = "levels".to_string(),
         /// Dropout, 0 to below 1 (GRID: 0.15; TIGER: 0.1).
         pub dropout: f32 = 0.15,
         /// Most recent items kept, 1 and up (GRID: 120 tokens with the target, so 29 at 4 digits).
@@ -80,6 +92,8 @@ impl TigerOptions {
         }
         crate::dropout_in_range(self.dropout)?;
         crate::buckets_in_range(self.buckets, self.max_distance)?;
+        check_kind(&self.head)?;
+        self.feed_forward()?;
         if !["bidirectional", "causal"].contains(&self.encoder.as_str()) {
             return Err(Error::config(
                 "backbone.encoder",
@@ -87,6 +101,10 @@ impl TigerOptions {
             ));
         }
         Ok(())
+    }
+
+    fn feed_forward(&self) -> Result<FeedForwardShape> {
+        crate::feed_forward(self.d_ff, self.mlp_layers, self.mlp_bias, &self.gate)
     }
 }
 
@@ -105,7 +123,7 @@ pub struct Tiger {
     first_user_row: u32,
     encoder: Stack,
     decoder: Stack,
-    heads: Vec<Slot>,
+    head: Head,
 }
 
 impl Tiger {
@@ -129,12 +147,13 @@ impl Tiger {
             let users = params.add("users.weight", &[o.user_tokens as usize, d], Init::Normal(1.0));
             table = table.join(users);
         }
+        let feed_forward = o.feed_forward()?;
         let shape = |layers, mask, cross| Shape {
             layers,
             width: d,
             heads: o.heads,
             head_width: o.d_kv,
-            feed_forward: FeedForwardShape::biased(o.d_ff, o.mlp_layers),
+            feed_forward,
             norm: NormKind::Rms,
             scale: 1.0,
             mask,
@@ -149,10 +168,9 @@ impl Tiger {
             shape(o.decoder_layers, Mask::Causal, true),
             1 << 16,
         );
-        let init = Init::Uniform(1.0 / (d as f32).sqrt());
-        let heads = (0..digits)
-            .map(|h| params.add(&format!("heads.{h}.weight"), &[vocabulary, d], init))
-            .collect();
+        let first: Vec<u32> = (0..digits).map(|h| (h * vocabulary) as u32).collect();
+        let codes = vec![vocabulary; digits];
+        let head = Head::new(&mut params, &o.head, d, &codes, &first, table)?;
         Ok(Tiger {
             options,
             params,
@@ -164,7 +182,7 @@ impl Tiger {
             first_user_row,
             encoder,
             decoder,
-            heads,
+            head,
         })
     }
 
@@ -282,15 +300,13 @@ impl Model for Tiger {
             Memory { states: &s.encoder.output, rows: s.encoder_ids.len(), spans: &s.cross_spans };
         let rows = s.decoder_ids.len();
         self.decoder.forward(w, rows, &s.self_spans, Some(memory), dropout, &mut s.decoder);
-        let (targets, v) = (batch.targets.len(), self.vocabulary);
-        for (level, head) in self.heads.iter().enumerate() {
-            let field = bag.put("logits", level, targets, v);
-            if targets > 0 {
-                // Row t of level h is decoder row t H + h.
-                let x = Mat::rows(&s.decoder.output[level * d..], h * d);
-                let head = Mat::rows(head.of(w), d).t();
-                gemm(targets, v, d, x, head, &mut field.value, v, Write::Set);
-            }
+        self.head.scale(&mut s.decoder.output);
+        let targets = batch.targets.len();
+        for level in 0..h {
+            let field = bag.put("logits", level, targets, self.head.cols(level));
+            // Row t of level h is decoder row t H + h.
+            let states = s.decoder.output.get(level * d..).unwrap_or_default();
+            self.head.scores(w, level, states, h * d, targets, &mut field.value);
         }
         Ok(())
     }
@@ -305,19 +321,17 @@ impl Model for Tiger {
         let (s, bag) = crate::scratch_of::<Scratch>(workspace)?;
         let (w, d, h) = (self.params.values(), self.options.d_model, self.digits);
         let dropout = Dropout::new(self.options.dropout, pass);
-        let (targets, v) = (batch.targets.len(), self.vocabulary);
+        let targets = batch.targets.len();
         if targets == 0 {
             return Ok(());
         }
         size(&mut s.d_output, targets * h * d);
-        for (level, head) in self.heads.iter().enumerate() {
+        for level in 0..h {
             let field = bag.get("logits", level)?;
-            let x = Mat::rows(&s.decoder.output[level * d..], h * d);
-            let dy = Mat::rows(&field.grad, v);
-            gemm(v, d, targets, dy.t(), x, head.of_mut(grads), d, Write::Add);
-            let out = &mut s.d_output[level * d..];
-            gemm(targets, d, v, dy, Mat::rows(head.of(w), d), out, h * d, Write::Set);
+            let (states, out) = (&s.decoder.output[level * d..], &mut s.d_output[level * d..]);
+            self.head.backward(w, level, states, h * d, targets, &field.grad, out, grads);
         }
+        self.head.scale(&mut s.d_output);
         s.d_memory.clear();
         s.d_memory.resize(s.encoder.output.len(), 0.0);
         let memory =
@@ -399,8 +413,8 @@ impl CodeScorer for Session<'_> {
         self.model.digits
     }
 
-    fn width(&self, _level: usize) -> usize {
-        self.model.vocabulary
+    fn width(&self, level: usize) -> usize {
+        self.model.head.cols(level)
     }
 
     fn advance(&mut self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
@@ -413,7 +427,7 @@ impl CodeScorer for Session<'_> {
         self.steps.begin(level, rows, self.spans.len(), ids, m.table.of(w), d);
         let memory = MemoryCache { kv: &self.memory, spans: &self.spans };
         m.decoder.step(w, rows.len(), None, Some(memory), &mut self.steps);
-        self.steps.score(rows.len(), m.heads[level].of(w), d, logits);
+        self.steps.score(w, &m.head, level, rows.len(), d, logits);
         Ok(())
     }
 }

@@ -1,11 +1,13 @@
 //! Layers that know where their weights live in the flat buffer.
 
-use crate::kernels::activation::{bias_relu_dropout, relu_backward, relu_dropout};
-use crate::kernels::dropout::Dropout;
 use crate::kernels::gemm::{Mat, Write, gemm};
-use crate::kernels::math::{add_rows, size};
+use crate::kernels::math::add_rows;
 use crate::kernels::norm;
 use crate::{Init, Params, Slot};
+
+mod feed_forward;
+
+pub use feed_forward::{FeedForward, FeedForwardShape, FeedForwardState};
 
 /// Whether a linear layer adds a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,117 +164,5 @@ impl LayerNorm {
         let both = self.weight.join(self.bias).of_mut(grads);
         let (dw, db) = both.split_at_mut(self.width);
         norm::layer_norm_backward(x, self.weight.of(weights), stats, dy, dx, dw, db, write);
-    }
-}
-
-/// Shape of a feed-forward: `hidden_layers` layers of `hidden` values between input and output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FeedForwardShape {
-    /// Width of the hidden layers.
-    pub hidden: usize,
-    /// Number of hidden layers, 1 and up.
-    pub hidden_layers: usize,
-    /// Whether the matrices have biases.
-    pub bias: Bias,
-}
-
-impl FeedForwardShape {
-    /// With biases, as GRID's blocks have them.
-    pub fn biased(hidden: usize, hidden_layers: usize) -> Self {
-        FeedForwardShape { hidden, hidden_layers, bias: Bias::With }
-    }
-}
-
-/// Linear layers with ReLU between them; dropout on the last hidden layer. The dropout after the
-/// output and the residual are the caller's.
-#[derive(Debug, Clone)]
-pub struct FeedForward {
-    layers: Vec<Linear>,
-    hidden: usize,
-}
-
-/// Hidden activations, kept for the backward pass.
-#[derive(Debug, Default)]
-pub struct FeedForwardState {
-    hidden: Vec<Vec<f32>>,
-    d_hidden: Vec<f32>,
-    d_next: Vec<f32>,
-}
-
-impl FeedForward {
-    /// Adds `{name}.wi`, `{name}.wm.0`, ... and `{name}.wo`; T5 names where there is one hidden
-    /// layer.
-    pub fn new(params: &mut Params, name: &str, width: usize, shape: FeedForwardShape) -> Self {
-        let uniform = |inputs: usize| Init::Uniform(1.0 / (inputs as f32).sqrt());
-        let (f, bias) = (shape.hidden, shape.bias);
-        let mut layers =
-            vec![Linear::new(params, &format!("{name}.wi"), width, f, bias, uniform(width))];
-        for i in 1..shape.hidden_layers {
-            let name = format!("{name}.wm.{}", i - 1);
-            layers.push(Linear::new(params, &name, f, f, bias, uniform(f)));
-        }
-        layers.push(Linear::new(params, &format!("{name}.wo"), f, width, bias, uniform(f)));
-        FeedForward { layers, hidden: f }
-    }
-
-    /// Writes the output for `rows` rows of `x`.
-    pub fn forward(
-        &self,
-        weights: &[f32],
-        x: &[f32],
-        rows: usize,
-        dropout: Dropout,
-        site: u32,
-        state: &mut FeedForwardState,
-        out: &mut [f32],
-    ) {
-        let last = self.layers.len() - 1;
-        state.hidden.resize_with(last, Vec::new);
-        for (i, layer) in self.layers[..last].iter().enumerate() {
-            let (before, after) = state.hidden.split_at_mut(i);
-            size(&mut after[0], rows * self.hidden);
-            let (input, y) = (before.last().map_or(x, |h| h), &mut after[0][..]);
-            layer.multiply(weights, input, rows, y, Write::Set);
-            let drop = if i + 1 == last { dropout } else { Dropout::none() };
-            match layer.bias {
-                Some(b) => bias_relu_dropout(y, b.of(weights), drop, site),
-                None => relu_dropout(y, drop, site),
-            }
-        }
-        self.layers[last].forward(weights, &state.hidden[last - 1], rows, out);
-    }
-
-    /// Sets `dx` from `dy`; adds the gradients of the weights. Follows a forward with the same
-    /// state.
-    pub fn backward(
-        &self,
-        weights: &[f32],
-        x: &[f32],
-        dy: &[f32],
-        rows: usize,
-        dropout: Dropout,
-        _site: u32,
-        state: &mut FeedForwardState,
-        dx: &mut [f32],
-        grads: &mut [f32],
-    ) {
-        let last = self.layers.len() - 1;
-        let FeedForwardState { hidden, d_hidden, d_next } = state;
-        size(d_hidden, rows * self.hidden);
-        size(d_next, rows * self.hidden);
-        let to_hidden = Some((&mut d_hidden[..], Write::Set));
-        self.layers[last].backward(weights, &hidden[last - 1], dy, rows, to_hidden, grads);
-        for i in (0..last).rev() {
-            // Dropped values are zero in the output, so the output's sign is the whole mask.
-            let scale = if i + 1 == last { dropout.scale() } else { 1.0 };
-            relu_backward(&hidden[i], scale, d_hidden);
-            if i == 0 {
-                self.layers[0].backward(weights, x, d_hidden, rows, Some((dx, Write::Set)), grads);
-                return;
-            }
-            let to_below = Some((&mut d_next[..], Write::Set));
-            self.layers[i].backward(weights, &hidden[i - 1], d_hidden, rows, to_below, grads);
-            std::mem::swap(d_hidden, d_next);
-        }
     }
 }

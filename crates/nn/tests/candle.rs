@@ -192,7 +192,7 @@ proptest! {
                     key: u64, bias: bool, rate in prop::sample::select(vec![0.0f32, 0.4])) {
         let mut params = Params::new(key);
         let kind = if bias { Bias::With } else { Bias::Without };
-        let shape = FeedForwardShape { hidden, hidden_layers: layers, bias: kind };
+        let shape = FeedForwardShape { hidden, hidden_layers: layers, bias: kind, gate: None };
         let ff = FeedForward::new(&mut params, "ff", d, shape);
         let dropout = Dropout::new(rate, Pass::Train { key });
         let (x, dy) = (random(rows * d, key), random(rows * d, key ^ 1));

@@ -6,6 +6,7 @@
 mod attention;
 mod bias;
 mod decode;
+mod head;
 mod norm;
 mod stack;
 mod steps;
@@ -13,6 +14,7 @@ mod steps;
 use attention::{CrossAttention, SelfAttention, SublayerState};
 use bias::{Direction, RelativePositions};
 use decode::{Chains, DecodeScratch, Prompt, decode_attention};
+pub(crate) use head::{Head, check_kind};
 use norm::Norm;
 pub(crate) use norm::NormKind;
 pub(crate) use stack::{Memory, MemoryCache, Shape, Stack, StackState, StepCache};

@@ -1,9 +1,8 @@
 //! What every decoding session keeps: caches of generated codes and which row led to which.
 
-use super::{StackState, StepCache};
+use super::{Head, StackState, StepCache};
 use sidereal_decoding::Row;
 use sidereal_nn::kernels::embedding;
-use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
 use sidereal_nn::kernels::math::size;
 use std::ops::Range;
 
@@ -55,12 +54,19 @@ impl Steps {
         embedding::gather(table, width, &self.ids, &mut self.state.x);
     }
 
-    /// Logits of all rows: the output times a head of `codes x width`.
-    pub(crate) fn score(&self, rows: usize, head: &[f32], width: usize, logits: &mut Vec<f32>) {
-        let codes = head.len() / width;
+    /// Logits of all rows.
+    pub(crate) fn score(
+        &mut self,
+        w: &[f32],
+        head: &Head,
+        level: usize,
+        rows: usize,
+        width: usize,
+        logits: &mut Vec<f32>,
+    ) {
+        head.scale(&mut self.state.output);
         logits.clear();
-        logits.resize(rows * codes, 0.0);
-        let x = Mat::rows(&self.state.output, width);
-        gemm(rows, codes, width, x, Mat::rows(head, width).t(), logits, codes, Write::Set);
+        logits.resize(rows * head.cols(level), 0.0);
+        head.scores(w, level, &self.state.output, width, rows, logits);
     }
 }

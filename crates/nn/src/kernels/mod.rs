@@ -38,6 +38,7 @@ pub mod attention;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
+pub mod gate;
 pub mod gemm;
 pub mod math;
 pub mod norm;
