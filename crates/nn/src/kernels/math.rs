@@ -11,6 +11,14 @@ pub fn size(v: &mut Vec<f32>, n: usize) {
     }
 }
 
+/// Makes `v` hold at least `n` values, never less than before; contents are unspecified but
+/// initialised.
+pub(crate) fn size_up(v: &mut Vec<f32>, n: usize) {
+    if v.len() < n {
+        v.resize(n, 0.0);
+    }
+}
+
 /// Makes `v` hold `n` zeros, reusing its memory.
 pub fn zeros(v: &mut Vec<f32>, n: usize) {
     v.clear();
