@@ -112,7 +112,7 @@ impl Objective for CrossEntropy {
                     weighted += smooth(self.label_smoothing, logits, cols, codes, scale, grad);
                 }
                 loss += f64::from(weight) * weighted;
-                terms.add(&format!("level_{level}"), sum, codes.len() as u64);
+                terms.add_numbered("level", level, sum, codes.len() as u64);
             }
             terms.add("loss", loss, 0);
             Ok(())

@@ -14,6 +14,7 @@ pub mod lanes;
 pub mod layers;
 pub mod model;
 pub mod optim;
+mod parallel;
 pub mod params;
 pub mod schedule;
 

@@ -79,6 +79,21 @@ impl Terms {
         }
     }
 
+    /// Adds to the term `{name}_{number}`; allocates only when it is new.
+    pub fn add_numbered(&mut self, name: &str, number: usize, sum: f64, count: u64) {
+        let numbered = |term: &str| {
+            let rest = term.strip_prefix(name).and_then(|rest| rest.strip_prefix('_'));
+            rest.and_then(|n| n.parse().ok()) == Some(number)
+        };
+        match self.0.iter_mut().find(|t| numbered(&t.0)) {
+            Some(t) => {
+                t.1 += sum;
+                t.2 += count;
+            }
+            None => self.0.push((format!("{name}_{number}"), sum, count)),
+        }
+    }
+
     /// Adds all terms of another micro-batch.
     pub fn merge(&mut self, other: &Terms) {
         for (name, sum, count) in &other.0 {

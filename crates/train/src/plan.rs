@@ -76,10 +76,11 @@ impl Plan {
 /// Cuts rows that are sorted by cost into runs of about equal cost near `budget`; the number of
 /// runs is a multiple of `lanes` where there are rows enough. A run passes its even share by less
 /// than the cost of one row.
-pub(crate) fn cut(costs: &[usize], budget: usize, lanes: usize) -> Vec<Range<usize>> {
+pub(crate) fn cut(costs: &[usize], budget: usize, lanes: usize, runs: &mut Vec<Range<usize>>) {
     let total: usize = costs.iter().map(|c| (*c).max(1)).sum();
     let parts = total.div_ceil(budget).next_multiple_of(lanes);
-    let (mut runs, mut start, mut before, mut part) = (Vec::with_capacity(parts), 0, 0usize, 0);
+    runs.clear();
+    let (mut start, mut before, mut part) = (0, 0usize, 0);
     for (i, cost) in costs.iter().map(|c| (*c).max(1)).enumerate() {
         // A row belongs to the part in which its middle lies.
         let middle = (2 * before + cost) as u128 * parts as u128 / (2 * total) as u128;
@@ -93,7 +94,6 @@ pub(crate) fn cut(costs: &[usize], budget: usize, lanes: usize) -> Vec<Range<usi
     if start < costs.len() {
         runs.push(start..costs.len());
     }
-    runs
 }
 
 #[cfg(test)]
@@ -147,7 +147,8 @@ mod tests {
             mut costs in prop::collection::vec(0usize..50, 0..60), budget in 1usize..200, lanes in 1usize..6,
         ) {
             costs.sort_unstable();
-            let runs = cut(&costs, budget, lanes);
+            let mut runs = vec![7..9];
+            cut(&costs, budget, lanes, &mut runs);
             let all: Vec<usize> = runs.iter().cloned().flatten().collect();
             prop_assert_eq!(all, (0..costs.len()).collect::<Vec<_>>());
             let total: usize = costs.iter().map(|c| (*c).max(1)).sum();

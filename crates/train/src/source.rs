@@ -34,7 +34,7 @@ pub enum Goal {
 ///
 /// A decoder that needs more than a [`Model`] keeps a second model of its own and copies the
 /// parameters into it.
-pub trait Validate {
+pub trait Validate: Send {
     /// Named metrics of the model; the first one chooses the checkpoint unless `train.select`
     /// names another. An empty list keeps the last weights. Must not depend on anything but the
     /// model and the run's seed, or resumed runs will differ.

@@ -8,9 +8,17 @@ use sidereal_core::{Error, Result, seed};
 use sidereal_nn::lanes::{Compute, Lanes};
 use sidereal_nn::optim::{Optimizer, clip_by_norm, first_not_finite};
 use sidereal_nn::{Batch, Model, Objective, Terms};
+use std::ops::Range;
 
 const HELP: &str = "lower train.lr, lower train.clip_norm or raise train.warmup_steps; the last \
                     checkpoint is good";
+
+/// An example of a step.
+struct Row {
+    cost: usize,
+    place: usize,
+    id: usize,
+}
 
 /// Buffers of the training step.
 pub(crate) struct Stepper {
@@ -20,8 +28,11 @@ pub(crate) struct Stepper {
     /// Cost and key of each batch that is used.
     costs: Vec<u64>,
     keys: Vec<u64>,
+    /// Cost, place in the shuffled order, and number of each example of the step.
+    order: Vec<Row>,
     ids: Vec<usize>,
     row_costs: Vec<usize>,
+    runs: Vec<Range<usize>>,
     seed: u64,
     /// Terms of the last step.
     pub(crate) terms: Terms,
@@ -35,8 +46,10 @@ impl Stepper {
             batches: Vec::new(),
             costs: Vec::new(),
             keys: Vec::new(),
+            order: Vec::new(),
             ids: Vec::new(),
             row_costs: Vec::new(),
+            runs: Vec::new(),
             seed,
             terms: Terms::default(),
         }
@@ -93,18 +106,21 @@ impl Stepper {
         ids: &[u32],
         step: u64,
     ) -> Result<usize> {
+        // Rows of like cost together: micro-batches come out even. The shuffled order decides
+        // among equals.
+        self.order.clear();
+        let rows = ids.iter().map(|&i| i as usize).enumerate();
+        self.order.extend(rows.map(|(place, id)| Row { cost: examples.cost(id), place, id }));
+        self.order.sort_unstable_by_key(|row| (row.cost, row.place));
         self.ids.clear();
-        self.ids.extend(ids.iter().map(|&i| i as usize));
-        // Rows of like cost together: micro-batches come out even. Stable, so the shuffled order
-        // decides among equals.
-        self.ids.sort_by_cached_key(|&i| examples.cost(i));
+        self.ids.extend(self.order.iter().map(|row| row.id));
         self.row_costs.clear();
-        self.row_costs.extend(self.ids.iter().map(|&i| examples.cost(i)));
+        self.row_costs.extend(self.order.iter().map(|row| row.cost));
         self.costs.clear();
         self.keys.clear();
         let mut targets = 0;
-        let runs = cut(&self.row_costs, options.micro_batch, options.lanes);
-        for (j, run) in runs.into_iter().enumerate() {
+        cut(&self.row_costs, options.micro_batch, options.lanes, &mut self.runs);
+        for (j, run) in self.runs.iter().cloned().enumerate() {
             let used = self.keys.len();
             if self.batches.len() == used {
                 self.batches.push(Batch::default());

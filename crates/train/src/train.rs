@@ -52,10 +52,17 @@ pub fn train(
 ) -> Result<TrainSummary> {
     options.check()?;
     let mut training = Training::open(model, examples, options, dir, run)?;
-    let outcome = training.run(objective, examples, validate);
+    // One pool for the whole loop: work that starts inside it is handed to threads without
+    // allocating.
+    let outcome = pool(run.threads)?.install(|| training.run(objective, examples, validate));
     run.emit(Event::Finished { task: TASK });
     outcome?;
     training.finish()
+}
+
+fn pool(threads: usize) -> Result<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1));
+    pool.build().map_err(|e| Error::other("starting threads", e))
 }
 
 struct Training<'a> {
@@ -327,15 +334,21 @@ impl<'a> Training<'a> {
     fn show(&mut self) {
         self.shown = Some(Instant::now());
         let done = self.plan.examples_before(self.state.step);
-        let mut numbers: Vec<(&str, f64)> = Vec::with_capacity(3);
+        // On the stack, because this is part of a step.
+        let mut numbers = [("", 0.0); 3];
+        let mut used = 0;
+        let mut push = |number| {
+            numbers[used] = number;
+            used += 1;
+        };
         if let Some((name, sum)) = self.state.window.first() {
-            numbers.push((name, sum / self.state.window_steps.max(1) as f64));
+            push((name.as_str(), sum / self.state.window_steps.max(1) as f64));
         }
         if let (Some(best), Some(select)) = (self.state.best(), &self.state.select) {
-            numbers.push((select, value_of(&best.metrics, select)));
+            push((select.as_str(), value_of(&best.metrics, select)));
         }
-        numbers.push(("epoch", self.plan.epochs_before(self.state.step)));
-        self.run.emit(Event::Advanced { task: TASK, done, numbers: &numbers });
+        push(("epoch", self.plan.epochs_before(self.state.step)));
+        self.run.emit(Event::Advanced { task: TASK, done, numbers: &numbers[..used] });
     }
 
     fn finish(mut self) -> Result<TrainSummary> {

@@ -130,18 +130,29 @@ impl Moments {
             shrink,
             l2,
         };
-        if threads <= 1 {
-            return update(u, weights, grads, &mut self.m, &mut self.v);
-        }
         let part = part(weights.len(), threads);
-        let moments = self.m.chunks_mut(part).zip(self.v.chunks_mut(part));
-        let values = weights.chunks_mut(part).zip(grads.chunks(part));
-        std::thread::scope(|scope| {
-            for ((w, g), (m, v)) in values.zip(moments) {
-                scope.spawn(move || update(u, w, g, m, v));
-            }
+        fan_out(part, weights, grads, &mut self.m, &mut self.v, &|w, g, m, v| {
+            update(u, w, g, m, v);
         });
     }
+}
+
+/// Calls `work` on parts of `part` values of all slices, on the threads of the rayon pool.
+fn fan_out(
+    part: usize,
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    work: &(impl Fn(&mut [f32], &[f32], &mut [f32], &mut [f32]) + Sync),
+) {
+    if w.len() <= part {
+        return work(w, g, m, v);
+    }
+    let middle = part * w.len().div_ceil(part).div_ceil(2);
+    let ((w1, w2), (g1, g2)) = (w.split_at_mut(middle), g.split_at(middle));
+    let ((m1, m2), (v1, v2)) = (m.split_at_mut(middle), v.split_at_mut(middle.min(v.len())));
+    rayon::join(|| fan_out(part, w1, g1, m1, v1, work), || fan_out(part, w2, g2, m2, v2, work));
 }
 
 /// Adam with decoupled weight decay.
@@ -271,15 +282,8 @@ impl Optimizer for Sgd {
         self.steps += 1;
         let (momentum, l2) = (self.options.momentum, self.options.weight_decay);
         let part = part(weights.len(), threads);
-        let parts = weights.chunks_mut(part).zip(grads.chunks(part));
-        std::thread::scope(|scope| {
-            for ((w, g), u) in parts.zip(self.velocity.chunks_mut(part)) {
-                if threads <= 1 {
-                    descend(lr, momentum, l2, w, g, u);
-                } else {
-                    scope.spawn(move || descend(lr, momentum, l2, w, g, u));
-                }
-            }
+        fan_out(part, weights, grads, &mut self.velocity, &mut [], &|w, g, u, _| {
+            descend(lr, momentum, l2, w, g, u);
         });
     }
 

@@ -20,9 +20,9 @@ pub(super) fn columns(
         let padded = n.next_multiple_of(lanes);
         let (panel, after) = rest.split_at_mut(padded * rows.len());
         if b.cs == 1 {
-            let sources = b.data[rows.start * b.rs + first..].chunks(b.rs.max(1));
-            for (row, source) in panel.chunks_exact_mut(padded).zip(sources) {
-                let (vectors, tail) = source[..n].as_chunks::<16>();
+            for (row, p) in panel.chunks_exact_mut(padded).zip(rows.clone()) {
+                let at = p * b.rs + first;
+                let (vectors, tail) = b.data[at..at + n].as_chunks::<16>();
                 let (whole, rest) = row.as_chunks_mut::<16>();
                 // Vector by vector: a call to copy a few of them costs more than the copy.
                 for (to, from) in whole.iter_mut().zip(vectors) {

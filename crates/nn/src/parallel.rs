@@ -1,0 +1,62 @@
+//! Work split over the threads of the current rayon pool, without allocating: every split is a
+//! `rayon::join`. How work is split never changes a result, because parts share no sum.
+
+/// Calls `work` on every item, as many at a time as the pool has threads for.
+pub(crate) fn each<T: Send>(items: &mut [T], work: &(impl Fn(&mut T) + Sync)) {
+    match items {
+        [] => {}
+        [one] => work(one),
+        many => {
+            let (a, b) = many.split_at_mut(many.len() / 2);
+            rayon::join(|| each(a, work), || each(b, work));
+        }
+    }
+}
+
+/// Several slices of one length, cut at the same places.
+///
+/// Calls `work` on parts of at most `part` values.
+pub(crate) fn parts<const N: usize>(
+    slices: [&mut [f32]; N],
+    part: usize,
+    work: &(impl Fn([&mut [f32]; N]) + Sync),
+) {
+    let len = slices.first().map_or(0, |s| s.len());
+    if len <= part {
+        return work(slices);
+    }
+    // Whole parts on either side.
+    let middle = part * len.div_ceil(part).div_ceil(2);
+    let mut right: [&mut [f32]; N] = std::array::from_fn(|_| Default::default());
+    let mut rest = right.iter_mut();
+    let left = slices.map(|s| {
+        // Slices that are not in use are empty.
+        let (a, b) = s.split_at_mut(middle.min(s.len()));
+        if let Some(place) = rest.next() {
+            *place = b;
+        }
+        a
+    });
+    rayon::join(|| parts(left, part, work), || parts(right, part, work));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_once() {
+        for (len, part) in [(0, 4), (1, 4), (4, 4), (5, 4), (1000, 16), (1001, 7)] {
+            let (mut a, mut b) = (vec![1f32; len], vec![0f32; len]);
+            a.iter_mut().enumerate().for_each(|(i, x)| *x = i as f32);
+            parts([&mut a, &mut b, &mut []], part, &|[a, b, none]| {
+                assert!(a.len() <= part && a.len() == b.len() && none.is_empty());
+                a.iter().zip(b).for_each(|(a, b)| *b += *a + 1.0);
+            });
+            assert!(b.iter().enumerate().all(|(i, x)| *x == i as f32 + 1.0));
+            let mut items = vec![0; len];
+            each(&mut items, &|x| *x += 1);
+            assert!(items.iter().all(|x| *x == 1));
+        }
+    }
+}
