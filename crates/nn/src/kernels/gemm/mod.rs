@@ -5,10 +5,13 @@
 //! first-level cache holds, A is read where it lies unless its columns are contiguous, and nothing
 //! is allocated once a thread's buffer has grown. Against the `gemm` crate, which packs both sides
 //! for every product, that is worth a tenth of a training step. Elsewhere the `gemm` crate works.
+//! With the feature `mkl` or `openblas` a C library that the user has takes over.
 //!
 //! Blocks, as in Goto and van de Geijn's "Anatomy of high-performance matrix multiplication": for
 //! each block of columns and of products, pack B; for each block of rows, run tiles, panel by panel.
 
+#[cfg(all(any(feature = "mkl", feature = "openblas"), not(miri)))]
+mod blas;
 mod pack;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod tile;
@@ -79,6 +82,10 @@ pub fn gemm(
         return;
     }
     assert!(a.holds(m, k) && b.holds(k, n), "A or B does not fit");
+    #[cfg(all(any(feature = "mkl", feature = "openblas"), not(miri)))]
+    if blas::product(m, n, k, a, b, c, ldc, write) {
+        return;
+    }
     product(isa(), m, n, k, a, b, c, ldc, write);
 }
 
