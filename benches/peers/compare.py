@@ -28,6 +28,9 @@ COMPARISONS = {
     "tiger-step-compiled": (["tiger.py", "--compile"], ["tiger"], "torch {v} compile"),
     "causal-step": (["causal.py"], ["causal"], "torch {v} eager"),
     "causal-step-nodrop": (["causal.py", "--dropout", "0"], ["causal", "--dropout", "0"], "torch {v} eager"),
+    "rqvae-step": (["rqvae.py"], ["rqvae"], "torch {v} eager"),
+    "rqvae-step-fused": (["rqvae.py", "--fused"], ["rqvae"], "torch {v} eager, fused AdamW"),
+    "rqvae-step-compiled": (["rqvae.py", "--compile"], ["rqvae"], "torch {v} compile"),
 }
 
 

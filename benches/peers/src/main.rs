@@ -3,6 +3,7 @@
 
 mod arm;
 mod causal;
+mod rqvae;
 mod tiger;
 mod training;
 
@@ -37,6 +38,8 @@ enum Arm {
         #[arg(long, default_value_t = 0.1)]
         dropout: f32,
     },
+    /// The RQ-VAE's training step.
+    Rqvae,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -46,5 +49,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     match arm {
         Arm::Tiger { dropout } => tiger::run(&work, threads, dropout),
         Arm::Causal { dropout } => causal::run(&work, threads, dropout),
+        Arm::Rqvae => rqvae::run(&work, threads),
     }
 }

@@ -12,6 +12,7 @@ pub mod gradcheck;
 pub mod kernels;
 pub mod lanes;
 pub mod layers;
+pub mod mlp;
 pub mod model;
 pub mod optim;
 mod parallel;
@@ -20,5 +21,6 @@ pub mod schedule;
 
 pub use bag::{Bag, Field};
 pub use batch::{Batch, BatchBuilder, Target};
+pub use mlp::{Mlp, MlpLayer, MlpState};
 pub use model::{Model, Objective, ObjectiveInput, Pass, Terms, Workspace};
 pub use params::{Init, Params, Slot};

@@ -24,6 +24,7 @@ pub mod random;
 pub mod report;
 pub mod residual;
 pub mod rq_kmeans;
+pub mod rq_vae;
 pub mod rvq;
 
 pub use files::{load_codebook, load_sids, save_codebook, save_sids};

@@ -67,6 +67,11 @@ impl Centroids {
         &self.values
     }
 
+    /// Squared length of each centroid.
+    pub(crate) fn norms(&self) -> &[f32] {
+        &self.norms
+    }
+
     /// The centroids alone.
     pub fn into_values(self) -> Matrix {
         self.values

@@ -1,0 +1,108 @@
+//! The parameters of an RQ-VAE: encoder, one codebook a level, decoder, all in one flat buffer.
+//!
+//! Names in files: `encoder.{i}.weight`, `encoder.{i}.bias`, `level_{l}`, `decoder.{i}.weight`, ...
+
+use sidereal_core::{Code, Error, Matrix, Result};
+use sidereal_nn::kernels::activation::Activation;
+use sidereal_nn::{Init, Mlp, Params, Slot};
+
+/// Widths of all parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RqVaeShape {
+    /// Width of the vectors.
+    pub input: usize,
+    /// Widths of the encoder's hidden layers, first to last; the decoder mirrors them.
+    pub hidden: Vec<usize>,
+    /// Width of what is quantized.
+    pub latent: usize,
+    /// Codes of each level.
+    pub levels: Vec<u32>,
+    /// Between the layers.
+    pub activation: Activation,
+}
+
+/// Encoder, codebooks and decoder.
+#[derive(Debug, Clone)]
+pub struct RqVaeModel {
+    shape: RqVaeShape,
+    params: Params,
+    pub(crate) encoder: Mlp,
+    pub(crate) decoder: Mlp,
+    levels: Vec<Slot>,
+}
+
+impl RqVaeModel {
+    /// Draws all parameters from `seed`: layers as [`Mlp::new`] does, codes uniformly in `+-1 / K`
+    /// (as in VQ-VAE, arXiv 1711.00937) until [`RqVaeModel::set_level`] gives better ones.
+    ///
+    /// Errors: a width of 0, no level, a level without codes.
+    pub fn new(shape: RqVaeShape, seed: u64) -> Result<Self> {
+        let widths: Vec<usize> =
+            [shape.input].into_iter().chain(shape.hidden.clone()).chain([shape.latent]).collect();
+        if widths.contains(&0) || shape.levels.is_empty() || shape.levels.contains(&0) {
+            return Err(Error::mismatch(format!(
+                "rq-vae: widths {widths:?} and levels {:?} must all be above 0",
+                shape.levels
+            )));
+        }
+        let mut params = Params::new(seed);
+        let encoder = Mlp::new(&mut params, "encoder", &widths, shape.activation);
+        let mut level = |(l, &k): (usize, &u32)| {
+            let size = [k as usize, shape.latent];
+            params.add(&format!("level_{l}"), &size, Init::Uniform(1.0 / k as f32))
+        };
+        let levels = shape.levels.iter().enumerate().map(&mut level).collect();
+        let mirrored: Vec<usize> = widths.into_iter().rev().collect();
+        let decoder = Mlp::new(&mut params, "decoder", &mirrored, shape.activation);
+        Ok(RqVaeModel { shape, params, encoder, decoder, levels })
+    }
+
+    /// Widths of all parts.
+    pub fn shape(&self) -> &RqVaeShape {
+        &self.shape
+    }
+
+    /// All parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// All parameters, writable.
+    pub fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    /// Where a level's codebook lies in the flat parameters.
+    pub fn level_slot(&self, level: usize) -> Slot {
+        self.levels[level]
+    }
+
+    /// A level's codes, `K x latent` values.
+    pub fn level(&self, level: usize) -> &[f32] {
+        self.levels[level].of(self.params.values())
+    }
+
+    /// Replaces a level's codes.
+    ///
+    /// Errors: another shape than `K x latent`.
+    pub fn set_level(&mut self, level: usize, codes: &Matrix) -> Result<()> {
+        let (k, d) = (self.shape.levels[level] as usize, self.shape.latent);
+        if (codes.rows(), codes.cols()) != (k, d) {
+            return Err(Error::mismatch(format!(
+                "rq-vae: {} codes of width {} for level {level}, which has {k} of width {d}",
+                codes.rows(),
+                codes.cols()
+            )));
+        }
+        self.levels[level].of_mut(self.params.values_mut()).copy_from_slice(codes.data());
+        Ok(())
+    }
+
+    /// Replaces one code.
+    pub(crate) fn set_code(&mut self, level: usize, code: Code, vector: &[f32]) -> Slot {
+        let d = self.shape.latent;
+        let slot = Slot { offset: self.levels[level].offset + code as usize * d, len: d };
+        slot.of_mut(self.params.values_mut()).copy_from_slice(vector);
+        slot
+    }
+}
