@@ -7,6 +7,7 @@
 
 use crate::random::{self, RandomCodebook};
 use crate::residual::ResidualCodebook;
+use crate::rq_vae::{self, RqVaeCodebook};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sidereal_core::{CodeOrder, Codebook, Error, ItemId, Matrix, Result, SidTable, files};
@@ -57,6 +58,9 @@ pub fn load_codebook(path: &Path) -> Result<Box<dyn Codebook>> {
     let wrong = |e: Error| Error::data(path, e.to_string());
     if tensors.iter().any(|(name, _)| name == random::SEED) {
         return Ok(Box::new(RandomCodebook::from_tensors(tensors).map_err(wrong)?));
+    }
+    if tensors.iter().any(|(name, _)| name == rq_vae::FIRST) {
+        return Ok(Box::new(RqVaeCodebook::from_tensors(tensors).map_err(wrong)?));
     }
     Ok(Box::new(ResidualCodebook::from_tensors(tensors).map_err(wrong)?))
 }

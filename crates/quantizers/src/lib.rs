@@ -6,6 +6,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`rq_kmeans`] | residual k-means, Lloyd or mini-batch |
+//! | [`rq_vae`] | encoder, residual codebooks and decoder, trained together |
 //! | [`random`] | the control: codes that know nothing of the item |
 //! | [`residual`] | the residual loop and the codebook it reads |
 //! | [`kmeans`] | one level of k-means: start, pass over the rows, updates |
@@ -34,11 +35,12 @@ pub use random::{Random, RandomCodebook, RandomOptions};
 pub use report::{LevelReport, SidReport};
 pub use residual::{ResidualCodebook, ResidualScale};
 pub use rq_kmeans::{RqKMeans, RqKMeansOptions};
+pub use rq_vae::{RqVae, RqVaeCodebook, RqVaeOptions};
 pub use rvq::{LevelLoss, level_loss};
 
 use sidereal_core::{Catalog, Entry, Identifier, Quantizer, Result};
 
-/// Adds this crate's quantizers: `rq-kmeans` and `random`.
+/// Adds this crate's quantizers: `rq-kmeans`, `rq-vae` and `random`.
 pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
     let origin = env!("CARGO_PKG_NAME");
     quantizers.add(Entry::new(
@@ -49,6 +51,12 @@ pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
         |options: RqKMeansOptions, _: &()| {
             Ok(Box::new(RqKMeans::new(options)?) as Box<dyn Quantizer>)
         },
+    ))?;
+    quantizers.add(Entry::new(
+        "rq-vae",
+        origin,
+        "Encoder, residual codebooks and decoder, trained together (arXiv 2203.01941, 2305.05065).",
+        |options: RqVaeOptions, _: &()| Ok(Box::new(RqVae::new(options)?) as Box<dyn Quantizer>),
     ))?;
     quantizers.add(Entry::new(
         "random",

@@ -150,7 +150,11 @@ impl RqKMeans {
         pool.install(|| self.fit_here(input.vectors, run))
     }
 
-    fn fit_here(&self, vectors: MatrixRef<'_>, run: &Run<'_>) -> Result<ResidualCodebook> {
+    pub(crate) fn fit_here(
+        &self,
+        vectors: MatrixRef<'_>,
+        run: &Run<'_>,
+    ) -> Result<ResidualCodebook> {
         check_vectors(vectors)?;
         let options = &self.options;
         let widest = options.levels.iter().copied().max().unwrap_or(0) as usize;
@@ -246,7 +250,7 @@ impl Quantizer for RqKMeans {
 }
 
 /// Number of distinct rows, by a 64-bit hash of each; stops counting at `enough`.
-fn distinct_rows(vectors: MatrixRef<'_>, enough: usize) -> usize {
+pub(crate) fn distinct_rows(vectors: MatrixRef<'_>, enough: usize) -> usize {
     // Adding 0 makes -0 and 0 the same.
     let hash =
         |row: &[f32]| row.iter().fold(0, |h, v| seed::mix(h ^ u64::from((v + 0.0).to_bits())));

@@ -218,7 +218,10 @@ impl Level {
     fn left_over(&self, c: &Centroids, loss: RqVaeLoss, out: &mut [f32]) {
         if loss.estimator == Estimator::Gumbel {
             // `d_code` is free until the backward pass: it holds q~.
-            out.iter_mut().zip(&self.residuals).zip(&self.d_code).for_each(|((o, r), q)| *o = r - q);
+            out.iter_mut()
+                .zip(&self.residuals)
+                .zip(&self.d_code)
+                .for_each(|((o, r), q)| *o = r - q);
             return;
         }
         let d = c.dim();
@@ -373,7 +376,7 @@ impl Level {
 }
 
 /// `-ln(-ln u)` with `u` uniform in (0, 1), a hash of key and code.
-fn gumbel(key: u64, code: u64) -> f32 {
+pub(super) fn gumbel(key: u64, code: u64) -> f32 {
     let bits = seed::mix(key ^ code.wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 40;
     let u = (bits as f64 + 0.5) / f64::from(1 << 24);
     (-(-u.ln()).ln()) as f32
