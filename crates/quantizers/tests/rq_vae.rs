@@ -43,7 +43,7 @@ fn small() -> RqVaeOptions {
         levels: vec![8, 4, 4],
         hidden: vec![24],
         latent: 8,
-        epochs: 40,
+        epochs: 150,
         batch: 128,
         lr: 3e-3,
         ..Default::default()
@@ -77,41 +77,53 @@ fn distinct(codes: &Codes) -> usize {
 }
 
 #[test]
-fn eight_clusters_are_the_codes_of_the_first_level() {
+fn rows_of_a_cluster_share_a_code_and_clusters_do_not() {
     let x = clusters(400, 16, 5);
     for estimator in ALL {
         for codebook in [CodebookUpdate::Gradient, CodebookUpdate::Average] {
             if (estimator, codebook) == (Estimator::Gumbel, CodebookUpdate::Average) {
                 continue;
             }
-            let start = fit(RqVaeOptions { estimator, codebook, epochs: 0, ..small() }, &x, 1);
-            let book = fit(RqVaeOptions { estimator, codebook, ..small() }, &x, 1);
+            let weight = if estimator == Estimator::Gumbel { 0.01 } else { 1.0 };
+            let o = RqVaeOptions { estimator, codebook, weight, ..small() };
+            let start = fit(RqVaeOptions { epochs: 0, ..o.clone() }, &x, 1);
+            let book = fit(o, &x, 1);
             let codes = quantize(&book, &x);
-            for i in 0..x.rows() {
-                assert_eq!(codes.row(i)[0], codes.row(i % 8)[0], "{estimator:?} row {i}");
-            }
-            let mut first: Vec<_> = (0..8).map(|i| codes.row(i)[0]).collect();
-            first.sort_unstable();
-            assert_eq!(first, (0..8).collect::<Vec<u32>>());
+            let same = (0..400).filter(|&i| codes.row(i)[0] == codes.row(i % 8)[0]).count();
+            assert!(same >= 390, "{estimator:?}: {same} of 400 rows");
+            let mut tuples: Vec<_> = (0..8).map(|i| codes.row(i)).collect();
+            tuples.sort_unstable();
+            tuples.dedup();
+            assert_eq!(tuples.len(), 8, "{estimator:?}");
             let (before, after) = (error(&start, &x, 3), error(&book, &x, 3));
-            assert!(after < 0.5 * before, "{estimator:?} {codebook:?}: {before} {after}");
+            assert!(after < 0.1 * before, "{estimator:?} {codebook:?}: {before} {after}");
         }
     }
 }
 
 #[test]
 fn every_level_lowers_the_distortion() {
-    let x = clusters(500, 12, 2);
-    for estimator in [Estimator::StraightThrough, Estimator::ResidualPath, Estimator::Rotation] {
-        let book = fit(RqVaeOptions { estimator, epochs: 80, ..small() }, &x, 4);
-        let left: Vec<f64> = (0..=3).map(|l| error(&book, &x, l)).collect();
-        assert!(left.windows(2).all(|w| w[1] < w[0]), "{estimator:?} {left:?}");
+    // Eight centres, each with the same four points around it: more than one level can tell.
+    let (outer, inner) = (gaussian(8, 12, 2), gaussian(4, 12, 3));
+    let mut rng = seed::stream(2, "test-noise", 0);
+    let mut data = Vec::new();
+    for i in 0..640 {
+        let both = outer.row(i % 8).iter().zip(inner.row(i / 8 % 4));
+        data.extend(both.map(|(a, b)| a + 0.5 * b + 0.02 * normal(&mut rng)));
+    }
+    let x = matrix(12, data);
+    for estimator in ALL {
+        let weight = if estimator == Estimator::Gumbel { 0.01 } else { 1.0 };
+        let o = RqVaeOptions { estimator, weight, levels: vec![8, 4], ..small() };
+        let book = fit(o, &x, 4);
+        let left: Vec<f64> = (0..=2).map(|l| error(&book, &x, l)).collect();
+        assert!(left.windows(2).all(|w| w[1] < 0.95 * w[0]), "{estimator:?} {left:?}");
         // In the space of the latents too.
         let codes = quantize(&book, &x);
         let mut r = book.encode(x.view()).unwrap();
         let norm = |m: &Matrix| m.data().iter().map(|v| f64::from(v * v)).sum::<f64>();
         let mut before = norm(&r);
-        for l in 0..3 {
+        for l in 0..2 {
             for i in 0..r.rows() {
                 let at = codes.row(i)[l] as usize * 8;
                 let q = &book.model().level(l)[at..at + 8];
@@ -347,8 +359,8 @@ fn progress_is_told_and_a_stop_is_heard() {
     let input = QuantizerInput::vectors(x.view());
     quantizer.fit(&input, &run).unwrap();
     let losses = curve.0.lock().unwrap().clone();
-    assert_eq!(losses.len(), 40);
-    assert!(losses[39] < 0.5 * losses[0], "{losses:?}");
+    assert_eq!(losses.len(), 150);
+    assert!(losses[149] < 0.2 * losses[0], "{losses:?}");
     run.cancel.cancel();
     let result = quantizer.fit(&input, &run);
     assert!(result.err().unwrap().to_string().contains("stopped"));

@@ -34,7 +34,8 @@ impl Averages {
                 values.for_each(|(c, m)| *c = m / self.counts[k]);
             } else if self.counts[k] < 1e-20 {
                 // Long unused: the ratio would soon be lost to underflow.
-                self.set(k, &self.codes[range].to_vec());
+                self.counts[k] = 1.0;
+                self.sums[range.clone()].copy_from_slice(&self.codes[range]);
             }
         }
         codes.copy_from_slice(&self.codes);

@@ -26,8 +26,8 @@ pub struct RqVaeShape {
 pub struct RqVaeModel {
     shape: RqVaeShape,
     params: Params,
-    pub(crate) encoder: Mlp,
-    pub(crate) decoder: Mlp,
+    pub(super) encoder: Mlp,
+    pub(super) decoder: Mlp,
     levels: Vec<Slot>,
 }
 
@@ -60,6 +60,16 @@ impl RqVaeModel {
     /// Widths of all parts.
     pub fn shape(&self) -> &RqVaeShape {
         &self.shape
+    }
+
+    /// Vectors to latents.
+    pub fn encoder(&self) -> &Mlp {
+        &self.encoder
+    }
+
+    /// Latents to vectors.
+    pub fn decoder(&self) -> &Mlp {
+        &self.decoder
     }
 
     /// All parameters.
@@ -99,7 +109,7 @@ impl RqVaeModel {
     }
 
     /// Replaces one code.
-    pub(crate) fn set_code(&mut self, level: usize, code: Code, vector: &[f32]) -> Slot {
+    pub(super) fn set_code(&mut self, level: usize, code: Code, vector: &[f32]) -> Slot {
         let d = self.shape.latent;
         let slot = Slot { offset: self.levels[level].offset + code as usize * d, len: d };
         slot.of_mut(self.params.values_mut()).copy_from_slice(vector);

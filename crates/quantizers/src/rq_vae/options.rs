@@ -49,7 +49,7 @@ sidereal_core::options! {
         pub weight: f32 = 1.0,
         /// How a gradient passes the codes: `straight-through` (GRID, MiniOneRec), `residual-path`
         /// (the commitment of every level reaches the encoder), `rotation` (arXiv 2410.06424) or
-        /// `gumbel` (arXiv 1611.01144).
+        /// `gumbel` (arXiv 1611.01144; lower `weight` to about 0.01 with it).
         pub estimator: Estimator = Estimator::StraightThrough,
         /// Temperature of `gumbel`, above 0. GRID: 0.7.
         pub temperature: f32 = 0.7,
