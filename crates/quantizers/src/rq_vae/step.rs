@@ -25,7 +25,7 @@ pub const CHUNK: usize = 256;
 pub const WAVE: usize = 8;
 
 /// Outputs of a layer in a block of its weight gradient.
-const BLOCK: usize = 128;
+const BLOCK: usize = 256;
 
 /// Buffers of a step, kept between steps; works on the current rayon pool.
 pub struct RqVaeStep {
