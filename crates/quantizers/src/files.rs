@@ -5,6 +5,7 @@
 //! and what the tensors cannot say. One entry, because the order of several is not fixed and equal
 //! content shall give equal bytes. Files appear whole or not at all.
 
+use crate::pq::{self, PqCodebook};
 use crate::random::{self, RandomCodebook};
 use crate::residual::ResidualCodebook;
 use crate::rq_vae::{self, RqVaeCodebook};
@@ -61,6 +62,9 @@ pub fn load_codebook(path: &Path) -> Result<Box<dyn Codebook>> {
     }
     if tensors.iter().any(|(name, _)| name == rq_vae::FIRST) {
         return Ok(Box::new(RqVaeCodebook::from_tensors(tensors).map_err(wrong)?));
+    }
+    if tensors.iter().any(|(name, _)| name.starts_with(pq::PART)) {
+        return Ok(Box::new(PqCodebook::from_tensors(tensors).map_err(wrong)?));
     }
     Ok(Box::new(ResidualCodebook::from_tensors(tensors).map_err(wrong)?))
 }

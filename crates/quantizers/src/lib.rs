@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`rq_kmeans`] | residual k-means, Lloyd or mini-batch |
 //! | [`rq_vae`] | encoder, residual codebooks and decoder, trained together |
+//! | [`pq`] | product quantization: one k-means a part of the vector |
 //! | [`random`] | the control: codes that know nothing of the item |
 //! | [`residual`] | the residual loop and the codebook it reads |
 //! | [`kmeans`] | one level of k-means: start, pass over the rows, updates |
@@ -21,6 +22,7 @@ pub mod gradient;
 pub mod identifiers;
 pub mod kmeans;
 mod levels;
+pub mod pq;
 pub mod random;
 pub mod report;
 pub mod residual;
@@ -31,6 +33,7 @@ pub mod rvq;
 pub use files::{load_codebook, load_sids, save_codebook, save_sids};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
 pub use identifiers::{Ordinal, OrdinalOptions, OrdinalStart, Tolerate, TolerateOptions};
+pub use pq::{Pq, PqCodebook, PqOptions};
 pub use random::{Random, RandomCodebook, RandomOptions};
 pub use report::{LevelReport, SidReport};
 pub use residual::{ResidualCodebook, ResidualScale};
@@ -40,7 +43,7 @@ pub use rvq::{LevelLoss, level_loss};
 
 use sidereal_core::{Catalog, Entry, Identifier, Quantizer, Result};
 
-/// Adds this crate's quantizers: `rq-kmeans`, `rq-vae` and `random`.
+/// Adds this crate's quantizers: `rq-kmeans`, `rq-vae`, `pq` and `random`.
 pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
     let origin = env!("CARGO_PKG_NAME");
     quantizers.add(Entry::new(
@@ -57,6 +60,12 @@ pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
         origin,
         "Encoder, residual codebooks and decoder, trained together (arXiv 2203.01941, 2305.05065).",
         |options: RqVaeOptions, _: &()| Ok(Box::new(RqVae::new(options)?) as Box<dyn Quantizer>),
+    ))?;
+    quantizers.add(Entry::new(
+        "pq",
+        origin,
+        "Product quantization: one k-means a part of the vector (arXiv 2210.12316, 2506.05781).",
+        |options: PqOptions, _: &()| Ok(Box::new(Pq::new(options)?) as Box<dyn Quantizer>),
     ))?;
     quantizers.add(Entry::new(
         "random",
