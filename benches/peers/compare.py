@@ -28,6 +28,8 @@ COMPARISONS = {
     "tiger-step-compiled": (["tiger.py", "--compile"], ["tiger"], "torch {v} compile"),
     "causal-step": (["causal.py"], ["causal"], "torch {v} eager"),
     "causal-step-nodrop": (["causal.py", "--dropout", "0"], ["causal", "--dropout", "0"], "torch {v} eager"),
+    "embed-st": (["embed.py"], ["embed"], "sentence-transformers {v}"),
+    "data-polars": (["data.py"], ["data"], "polars {v} lazy"),
 }
 
 

@@ -3,6 +3,8 @@
 
 mod arm;
 mod causal;
+mod data;
+mod embed;
 mod tiger;
 mod training;
 
@@ -37,6 +39,10 @@ enum Arm {
         #[arg(long, default_value_t = 0.1)]
         dropout: f32,
     },
+    /// Titles to vectors beside sentence-transformers.
+    Embed,
+    /// Reviews to histories and splits beside polars.
+    Data,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -46,5 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     match arm {
         Arm::Tiger { dropout } => tiger::run(&work, threads, dropout),
         Arm::Causal { dropout } => causal::run(&work, threads, dropout),
+        Arm::Embed => embed::run(&work, threads),
+        Arm::Data => data::run(&work, threads),
     }
 }

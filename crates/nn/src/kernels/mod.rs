@@ -39,9 +39,11 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
 pub mod gate;
+pub mod gelu;
 pub mod gemm;
 pub mod math;
 pub mod norm;
+pub mod post_norm;
 
 /// Instruction set that kernels use on this processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
