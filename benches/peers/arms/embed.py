@@ -10,6 +10,7 @@ import json
 import os
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from arm import arguments, path, prepared, serve
 
@@ -59,7 +60,7 @@ def main():
         return model.encode(texts, batch_size=32, show_progress_bar=False)
 
     if args.mode == "prepare":
-        work().astype("<f4").tofile(path(args, "embed-st.f32"))
+        save_file({"vectors": work()}, path(args, "embed-st.safetensors"))
         with open(path(args, "embed-st.json"), "w") as out:
             json.dump({"model": folder, "texts": texts}, out)
         prepared(version=sentence_transformers.__version__)

@@ -2,7 +2,7 @@
 
 use crate::arm::serve;
 use serde_json::{Value, json};
-use sidereal::core::{Catalog, Run, Spec, UserId};
+use sidereal::core::{Catalog, Run, Spec};
 use sidereal::data::{Dataset, Splits};
 use std::error::Error;
 use std::path::Path;

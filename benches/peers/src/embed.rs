@@ -1,6 +1,7 @@
 //! all-MiniLM-L6-v2 over titles, tokenisation included.
 
-use crate::arm::{agreed, serve};
+use crate::arm::{agreed, difference, serve, values};
+use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use sidereal::core::Run;
 use sidereal::encoders::hub::Environment;
@@ -20,17 +21,17 @@ pub fn run(work: &Path, threads: usize) -> Result<(), Box<dyn Error>> {
     let model = encoder.load()?;
     let run = Run { threads, ..Run::quiet(0) };
 
-    let bytes = std::fs::read(work.join("embed-st.f32"))?;
-    let want: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let bytes = std::fs::read(work.join("embed-st.safetensors"))?;
+    let want = values(&SafeTensors::deserialize(&bytes)?, "vectors")?;
     let got = model.encode(&texts, &run)?;
     if got.data().len() != want.len() {
         return Err(format!("{} values beside the peer's {}", got.data().len(), want.len()).into());
     }
-    let off = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).abs();
-    let off = got.data().iter().zip(&want).map(off).fold(0.0, f64::max);
-    agreed(off, LIMIT)?;
-    let mut told = serde_json::Map::new();
-    told.insert("max_abs_difference".into(), json!(off));
+    let relative = difference(got.data(), &want);
+    let absolute = relative * want.iter().fold(0f64, |m, v| m.max(f64::from(v.abs())));
+    agreed(absolute, LIMIT)?;
+    let mut told = agreed(relative, 1e-4)?;
+    told.insert("max_abs_difference".into(), json!(absolute));
     told.insert("texts".into(), json!(texts.len()));
     drop((got, want, bytes));
     serve(told, || {
