@@ -48,7 +48,8 @@ sidereal_core::options! {
         pub prompt_text: String = String::new(),
         /// Longest text in tokens, 0 (the model's own limit) or up to the model's positions.
         pub max_length: usize = 0,
-        /// Texts that go through the model together, 1 to 4096; fewer where 256 tokens are full.
+        /// Texts that go through the model together, 1 to 4096; fewer where they have more than
+        /// 384 tokens.
         pub batch: usize = 32,
         /// Whether vectors are scaled to length 1 even if the model does not say so.
         pub normalize: bool = false,

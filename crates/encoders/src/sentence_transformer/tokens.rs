@@ -10,7 +10,7 @@ use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
 const CHUNK: usize = 1024;
 /// Tokens of a pack, unless one text is longer: enough rows for fast products, few enough that the
 /// states stay in the second-level cache.
-const PACK_TOKENS: usize = 256;
+const PACK_TOKENS: usize = 384;
 
 /// Tokens of every item: row `i` is `ids[offsets[i]..offsets[i + 1]]`.
 #[derive(Debug, Clone)]
@@ -174,22 +174,22 @@ mod tests {
 
     #[test]
     fn packs_are_sorted_and_bounded() {
-        let lens = [3usize, 0, 300, 3, 250, 1];
+        let lens = [3usize, 0, 450, 3, 378, 1];
         let mut offsets = vec![0];
         offsets.extend(lens.iter().scan(0, |end, len| {
             *end += len;
             Some(*end)
         }));
-        let tokens = Tokens { ids: vec![0; 557], offsets, prompt_len: 0, without_text: 1 };
+        let tokens = Tokens { ids: vec![0; 835], offsets, prompt_len: 0, without_text: 1 };
         let all = |size| {
             let packs = tokens.packs(size);
             packs.slices(0..packs.len()).iter().map(|p| p.to_vec()).collect::<Vec<_>>()
         };
-        // 250 + 3 + 3 tokens just fit.
+        // 378 + 3 + 3 tokens just fit.
         assert_eq!(all(9), [vec![2], vec![4, 0, 3], vec![5]]);
         assert_eq!(all(2), [vec![2], vec![4, 0], vec![3, 5]]);
         let none = Tokens { ids: vec![], offsets: vec![0, 0], prompt_len: 0, without_text: 1 };
         assert!(none.packs(3).is_empty() && none.is_empty());
-        assert_eq!((tokens.len(), tokens.packs(9).len()), (557, 3));
+        assert_eq!((tokens.len(), tokens.packs(9).len()), (835, 3));
     }
 }

@@ -44,6 +44,7 @@ pub mod gemm;
 pub mod math;
 pub mod norm;
 pub mod post_norm;
+pub mod short_attention;
 
 /// Instruction set that kernels use on this processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
