@@ -31,6 +31,8 @@ COMPARISONS = {
     "rqvae-step": (["rqvae.py"], ["rqvae"], "torch {v} eager"),
     "rqvae-step-fused": (["rqvae.py", "--fused"], ["rqvae"], "torch {v} eager, fused AdamW"),
     "rqvae-step-compiled": (["rqvae.py", "--compile"], ["rqvae"], "torch {v} compile"),
+    "embed-st": (["embed.py"], ["embed"], "sentence-transformers {v}"),
+    "data-polars": (["data.py"], ["data"], "polars {v} lazy"),
 }
 
 

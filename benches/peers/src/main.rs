@@ -3,6 +3,8 @@
 
 mod arm;
 mod causal;
+mod data;
+mod embed;
 mod rqvae;
 mod tiger;
 mod training;
@@ -40,6 +42,10 @@ enum Arm {
     },
     /// The RQ-VAE's training step.
     Rqvae,
+    /// Titles to vectors beside sentence-transformers.
+    Embed,
+    /// Reviews to histories and splits beside polars.
+    Data,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -50,5 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Arm::Tiger { dropout } => tiger::run(&work, threads, dropout),
         Arm::Causal { dropout } => causal::run(&work, threads, dropout),
         Arm::Rqvae => rqvae::run(&work, threads),
+        Arm::Embed => embed::run(&work, threads),
+        Arm::Data => data::run(&work, threads),
     }
 }

@@ -4,12 +4,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/plain.rs"]
+mod plain;
 
 use common::tiny::{self, HIDDEN, Tensors};
 use common::{Listener, catalogue, distance, encode};
 use serde_json::json;
 use sidereal_core::{Cancel, ItemEncoder, Matrix, Run};
 use sidereal_encoders::hub::Environment;
+use sidereal_encoders::sentence_transformer::folder::Transformer;
+use sidereal_encoders::sentence_transformer::forward::{Bert, Workspace};
 use sidereal_encoders::{SentenceTransformer, SentenceTransformerOptions};
 use std::path::{Path, PathBuf};
 
@@ -75,6 +79,55 @@ fn a_bare_transformer_is_averaged_and_says_so() {
     assert!(said.contains("no modules.json") && said.contains("1 item has no text"), "{said}");
     let names: Vec<_> = encoder.files().iter().map(|f| f.file_name().unwrap().to_owned()).collect();
     assert_eq!(names, ["config.json", "tokenizer.json", "model.safetensors"]);
+}
+
+#[test]
+fn packed_states_equal_padded_ones_for_every_activation() {
+    type Candle = fn(&candle_core::Tensor) -> candle_core::Result<candle_core::Tensor>;
+    let dir = tempfile::tempdir().unwrap();
+    tiny::write_transformer(dir.path());
+    let path = dir.path().join("model.safetensors");
+    let cases: [(&str, Candle); 4] = [
+        ("gelu", |x| x.gelu_erf()),
+        ("gelu_new", |x| x.gelu()),
+        ("gelu_pytorch_tanh", |x| x.gelu()),
+        ("relu", |x| x.relu()),
+    ];
+    let long: Vec<u32> = (0..24).map(|i| i % 16).collect();
+    let texts: [&[u32]; 5] = [TOKENS[2], TOKENS[1], &long, TOKENS[0], &[9]];
+    let lengths: Vec<usize> = texts.iter().map(|t| t.len()).collect();
+    let mut work = Workspace::default();
+    for (name, activation) in cases {
+        let mut config = tiny::config();
+        config["hidden_act"] = json!(name);
+        let bert = Bert::load(&Transformer {
+            config: serde_json::from_value(config).unwrap(),
+            weights: vec![path.clone()],
+            tokenizer: dir.path().join("tokenizer.json"),
+            max_length: 24,
+            lowercase: false,
+        })
+        .unwrap();
+        let plain = plain::Plain::load(&path, tiny::LAYERS, tiny::HEADS, activation).unwrap();
+        let want = plain.forward(&texts).unwrap().concat();
+        let got = bert.forward(&texts.concat(), &lengths, &mut work);
+        assert!(distance(got, &want) < 1e-5, "{name}: {}", distance(got, &want));
+        assert!(bert.forward(&[], &[], &mut work).is_empty());
+    }
+}
+
+#[test]
+fn a_loaded_model_gives_the_same_vectors_again() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::write_transformer(dir.path());
+    let encoder = load(options(dir.path()));
+    let model = encoder.load().unwrap();
+    let run = Run { threads: 2, ..Run::quiet(1) };
+    let want = encode(&encoder, &catalogue(&TITLES), &run).unwrap();
+    for _ in 0..2 {
+        assert_eq!(model.encode(&TITLES, &run).unwrap().data(), want.data());
+    }
+    assert_eq!(model.encode::<&str>(&[], &run).unwrap().rows(), 0);
 }
 
 #[test]

@@ -1,14 +1,11 @@
-//! BERT (Devlin et al. 2018, arXiv 1810.04805) through candle-transformers, MiniLM included.
+//! Shapes of a BERT (Devlin et al. 2018, arXiv 1810.04805), MiniLM included; [`super::forward`]
+//! runs it.
 
-use super::folder::Transformer;
-use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
-use candle_transformers::models::bert::{BertModel, Config, HiddenAct, PositionEmbeddingType};
 use serde::Deserialize;
 use sidereal_core::files::read_json;
 use sidereal_core::{Error, Result};
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use sidereal_nn::kernels::activation::Activation;
+use std::path::Path;
 
 /// Values of `model_type` that run.
 const SUPPORTED: [&str; 1] = ["bert"];
@@ -37,7 +34,7 @@ pub struct BertConfig {
     /// Added to variances.
     #[serde(default = "tiny")]
     pub layer_norm_eps: f64,
-    /// Token that fills short rows.
+    /// Token that fills short rows elsewhere; texts are packed here.
     #[serde(default)]
     pub pad_token_id: usize,
     /// How positions enter.
@@ -114,62 +111,16 @@ impl BertConfig {
         Ok(config)
     }
 
-    fn activation(&self) -> Result<HiddenAct, String> {
+    /// Activation of the feed-forward layer.
+    pub fn activation(&self) -> Result<Activation, String> {
         match self.hidden_act.as_str() {
-            "gelu" => Ok(HiddenAct::Gelu),
-            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(HiddenAct::GeluApproximate),
-            "relu" => Ok(HiddenAct::Relu),
+            "gelu" => Ok(Activation::Gelu),
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
+            "relu" => Ok(Activation::Relu),
             other => Err(format!(
                 "hidden_act `{other}` is not supported; known: gelu, gelu_new, gelu_pytorch_tanh, \
                  gelu_fast, relu"
             )),
         }
     }
-}
-
-/// Loads the model's weights as f32.
-pub fn load(plan: &Transformer) -> Result<BertModel> {
-    let c = &plan.config;
-    let place = plan.weights.first().unwrap_or(&plan.tokenizer);
-    let config = Config {
-        vocab_size: c.vocab_size,
-        hidden_size: c.hidden_size,
-        num_hidden_layers: c.num_hidden_layers,
-        num_attention_heads: c.num_attention_heads,
-        intermediate_size: c.intermediate_size,
-        hidden_act: c.activation().map_err(|e| Error::data(place, e))?,
-        // Frozen: dropout and initialisation play no part.
-        hidden_dropout_prob: 0.0,
-        max_position_embeddings: c.max_position_embeddings,
-        type_vocab_size: c.type_vocab_size,
-        initializer_range: 0.02,
-        layer_norm_eps: c.layer_norm_eps,
-        pad_token_id: c.pad_token_id,
-        position_embedding_type: PositionEmbeddingType::Absolute,
-        use_cache: false,
-        classifier_dropout: None,
-        model_type: Some("bert".into()),
-    };
-    let tensors = read_tensors(&plan.weights)?;
-    let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
-    BertModel::load(vb, &config).map_err(|e| Error::data(place, e.to_string()))
-}
-
-/// All tensors of some safetensors files by name; old names of layer norms are made new.
-pub(super) fn read_tensors(paths: &[PathBuf]) -> Result<HashMap<String, Tensor>> {
-    let mut all = HashMap::new();
-    for path in paths {
-        let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
-            .map_err(|e| Error::data(path, e.to_string()))?;
-        for (name, tensor) in tensors {
-            let name = match (name.strip_suffix(".gamma"), name.strip_suffix(".beta")) {
-                (Some(stem), _) => format!("{stem}.weight"),
-                (_, Some(stem)) => format!("{stem}.bias"),
-                _ => name,
-            };
-            all.insert(name, tensor);
-        }
-    }
-    Ok(all)
 }

@@ -1,11 +1,12 @@
 //! What follows the pooling: dense layers and normalisation.
 
-use super::bert::read_tensors;
+use super::weights::{Flat, Weights};
 use crate::rows;
-use candle_core::{DType, Device, Module, Tensor};
-use candle_nn::{Linear, VarBuilder, linear_b, linear_no_bias};
 use serde::Deserialize;
-use sidereal_core::{Error, Result};
+use sidereal_core::Result;
+use sidereal_nn::kernels::activation;
+use sidereal_nn::kernels::gelu::add_bias;
+use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
 use std::path::PathBuf;
 
 /// One module after the pooling.
@@ -110,19 +111,20 @@ impl Activation {
         }
     }
 
-    fn apply(self, x: Tensor) -> candle_core::Result<Tensor> {
+    fn apply(self, x: &mut [f32]) {
         match self {
-            Activation::Identity => Ok(x),
-            Activation::Tanh => x.tanh(),
-            Activation::Relu => x.relu(),
-            Activation::Gelu => x.gelu_erf(),
-            Activation::Sigmoid => candle_nn::ops::sigmoid(&x),
-            Activation::Silu => x.silu(),
+            Activation::Identity => {}
+            Activation::Tanh => x.iter_mut().for_each(|v| *v = v.tanh()),
+            Activation::Relu => activation::Activation::Relu.forward(x),
+            Activation::Gelu => activation::Activation::Gelu.forward(x),
+            Activation::Sigmoid => x.iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp())),
+            Activation::Silu => activation::Activation::Silu.forward(x),
         }
     }
 }
 
 /// A step with its weights.
+#[derive(Debug)]
 pub enum Layer {
     /// See [`Step::Dense`].
     Dense {
@@ -138,6 +140,7 @@ pub enum Layer {
 }
 
 /// What a dense module adds to its output.
+#[derive(Debug)]
 pub enum Residual {
     /// Nothing.
     None,
@@ -147,60 +150,82 @@ pub enum Residual {
     Projected(Linear),
 }
 
+/// A matrix `inputs x outputs` and a bias, which may be empty.
+#[derive(Debug)]
+pub struct Linear {
+    matrix: Vec<f32>,
+    bias: Vec<f32>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Linear {
+    fn read(from: &mut Weights, name: &str, config: &DenseConfig, biased: bool) -> Result<Self> {
+        let (inputs, outputs) = (config.in_features, config.out_features);
+        let mut flat = Flat::default();
+        flat.products(from, &[format!("{name}.weight")], inputs, outputs)?;
+        let mut bias = Vec::new();
+        if biased {
+            from.append(&format!("{name}.bias"), &[outputs], &mut bias)?;
+        }
+        Ok(Linear { matrix: flat.values, bias, inputs, outputs })
+    }
+
+    /// `x W + b` for rows of `x`.
+    fn forward(&self, x: &[f32]) -> Vec<f32> {
+        let (i, o) = (self.inputs, self.outputs);
+        let rows = x.len() / i;
+        let mut y = vec![0.0; rows * o];
+        gemm(rows, o, i, Mat::rows(x, i), Mat::rows(&self.matrix, o), &mut y, o, Write::Set);
+        add_bias(&mut y, &self.bias);
+        y
+    }
+}
+
 /// Loads the weights of all steps.
 pub fn load(steps: &[Step]) -> Result<Vec<Layer>> {
     steps
         .iter()
         .map(|step| match step {
             Step::Normalize => Ok(Layer::Normalize),
-            Step::Dense { config, activation, weights } => {
-                let tensors = read_tensors(weights)?;
-                let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
-                dense(config, *activation, &vb).map_err(|e| match weights.first() {
-                    Some(path) => Error::data(path, e.to_string()),
-                    None => Error::other("loading a dense module", e),
-                })
-            }
+            Step::Dense { config, activation, weights } => dense(config, *activation, weights),
         })
         .collect()
 }
 
-fn dense(
-    config: &DenseConfig,
-    activation: Activation,
-    vb: &VarBuilder<'_>,
-) -> candle_core::Result<Layer> {
-    let (from, to) = (config.in_features, config.out_features);
-    let linear = linear_b(from, to, config.bias, vb.pp("linear"))?;
-    let residual = match (config.use_residual, from == to) {
+fn dense(config: &DenseConfig, activation: Activation, weights: &[PathBuf]) -> Result<Layer> {
+    let mut from = Weights::open(weights)?;
+    let linear = Linear::read(&mut from, "linear", config, config.bias)?;
+    let residual = match (config.use_residual, config.in_features == config.out_features) {
         (false, _) => Residual::None,
         (true, true) => Residual::Input,
-        (true, false) => Residual::Projected(linear_no_bias(from, to, vb.pp("residual"))?),
+        (true, false) => Residual::Projected(Linear::read(&mut from, "residual", config, false)?),
     };
     Ok(Layer::Dense { linear, activation, residual })
 }
 
 /// Sends `batch` pooled vectors through all layers.
-pub fn apply(
-    layers: &[Layer],
-    mut vectors: Vec<f32>,
-    batch: usize,
-) -> candle_core::Result<Vec<f32>> {
+pub fn apply(layers: &[Layer], mut vectors: Vec<f32>, batch: usize) -> Vec<f32> {
     for layer in layers {
-        let width = vectors.len() / batch.max(1);
         match layer {
-            Layer::Normalize => vectors.chunks_exact_mut(width).for_each(rows::normalize),
+            Layer::Normalize => {
+                let width = vectors.len() / batch.max(1);
+                vectors.chunks_exact_mut(width.max(1)).for_each(rows::normalize);
+            }
             Layer::Dense { linear, activation, residual } => {
-                let x = Tensor::from_vec(vectors, (batch, width), &Device::Cpu)?;
-                let y = activation.apply(linear.forward(&x)?)?;
-                let y = match residual {
-                    Residual::None => y,
-                    Residual::Input => (y + x)?,
-                    Residual::Projected(projection) => (y + projection.forward(&x)?)?,
+                let mut y = linear.forward(&vectors);
+                activation.apply(&mut y);
+                let added = match residual {
+                    Residual::None => None,
+                    Residual::Input => Some(vectors),
+                    Residual::Projected(projection) => Some(projection.forward(&vectors)),
                 };
-                vectors = y.flatten_all()?.to_vec1()?;
+                if let Some(added) = added {
+                    y.iter_mut().zip(added).for_each(|(y, a)| *y += a);
+                }
+                vectors = y;
             }
         }
     }
-    Ok(vectors)
+    vectors
 }

@@ -1,16 +1,16 @@
-//! Texts to tokens, and tokens to batches of similar length.
+//! Texts to tokens, and tokens to packs of similar length.
 
 use super::folder::Plan;
 use crate::key;
-use crate::text::ItemText;
 use sidereal_core::{Error, Result, Run};
+use std::ops::Range;
 use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
 
 /// Texts given to the tokenizer at once.
 const CHUNK: usize = 1024;
-/// A batch of longer texts has fewer of them: this many tokens at most, padding included, so that
-/// the states of a batch stay in the cache.
-const BATCH_TOKENS: usize = 2048;
+/// Tokens of a pack, unless one text is longer: enough rows for fast products, few enough that the
+/// states stay in the second-level cache.
+const PACK_TOKENS: usize = 384;
 
 /// Tokens of every item: row `i` is `ids[offsets[i]..offsets[i + 1]]`.
 #[derive(Debug, Clone)]
@@ -23,30 +23,43 @@ pub struct Tokens {
     pub without_text: usize,
 }
 
+/// Reads the tokenizer, set to cut at the model's length and never to pad.
+pub fn tokenizer(plan: &Plan) -> Result<Tokenizer> {
+    let path = &plan.transformer.tokenizer;
+    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+    let wrong = |e: tokenizers::Error| Error::data(path, e.to_string());
+    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(wrong)?;
+    let special = tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(false));
+    let max_length = plan.transformer.max_length;
+    if max_length <= special {
+        return Err(Error::config(
+            key("max_length"),
+            format!("{max_length} leaves no room beside the {special} special tokens"),
+        ));
+    }
+    // The file may ask for a fixed width and another limit; texts are packed here.
+    tokenizer.with_padding(None);
+    tokenizer
+        .with_truncation(Some(TruncationParams { max_length, ..Default::default() }))
+        .map_err(wrong)?;
+    Ok(tokenizer)
+}
+
 impl Tokens {
-    /// Tokenizes the texts of `n` items, each after the prompt and cut at the model's length.
-    pub fn encode(plan: &Plan, text: &ItemText<'_>, n: usize, run: &Run<'_>) -> Result<Self> {
+    /// Tokenizes `n` texts, each after the prompt; `text(i, line)` replaces `line` by text `i`.
+    pub fn encode(
+        plan: &Plan,
+        tokenizer: &Tokenizer,
+        n: usize,
+        text: impl Fn(usize, &mut String),
+        run: &Run<'_>,
+    ) -> Result<Self> {
         let path = &plan.transformer.tokenizer;
-        let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
         let wrong = |e: tokenizers::Error| Error::data(path, e.to_string());
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(wrong)?;
-        let special = tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(false));
-        let max_length = plan.transformer.max_length;
-        if max_length <= special {
-            return Err(Error::config(
-                key("max_length"),
-                format!("{max_length} leaves no room beside the {special} special tokens"),
-            ));
-        }
-        // The file may ask for a fixed width and another limit; batches are padded here.
-        tokenizer.with_padding(None);
-        tokenizer
-            .with_truncation(Some(TruncationParams { max_length, ..Default::default() }))
-            .map_err(wrong)?;
         let mut out = Tokens {
             ids: Vec::new(),
             offsets: vec![0],
-            prompt_len: prompt_len(plan, &tokenizer).map_err(wrong)?,
+            prompt_len: prompt_len(plan, tokenizer).map_err(wrong)?,
             without_text: 0,
         };
         let mut line = String::new();
@@ -54,7 +67,7 @@ impl Tokens {
             run.check()?;
             let mut lines = Vec::with_capacity(CHUNK);
             for i in start..(start + CHUNK).min(n) {
-                text.write(i, &mut line);
+                text(i, &mut line);
                 out.without_text += usize::from(line.is_empty());
                 lines.push(prepared(plan, &format!("{}{line}", plan.prompt)));
             }
@@ -78,21 +91,66 @@ impl Tokens {
         &self.ids[self.offsets[i as usize]..self.offsets[i as usize + 1]]
     }
 
-    /// Items in batches of at most `size`, longest first (equals by number). Items without any
-    /// token are in no batch.
-    pub fn batches(&self, size: usize) -> Vec<Vec<u32>> {
-        let n = self.offsets.len() - 1;
-        let mut order: Vec<u32> = (0..n as u32).filter(|&i| !self.row(i).is_empty()).collect();
+    /// Number of items.
+    pub fn rows(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Number of tokens in all.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is no token.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Items in packs of at most `size`, longest first (equals by number). Items without any token
+    /// are in no pack.
+    pub fn packs(&self, size: usize) -> Packs {
+        let mut order: Vec<u32> =
+            (0..self.rows() as u32).filter(|&i| !self.row(i).is_empty()).collect();
         order.sort_by_key(|&i| std::cmp::Reverse(self.row(i).len()));
-        let mut batches = Vec::new();
-        let mut rest = &order[..];
-        while let Some(&longest) = rest.first() {
-            let fit = (BATCH_TOKENS / self.row(longest).len()).clamp(1, size);
-            let (batch, later) = rest.split_at(fit.min(rest.len()));
-            batches.push(batch.to_vec());
-            rest = later;
+        let mut ends = Vec::new();
+        let (mut items, mut tokens) = (0, 0);
+        for (at, &i) in order.iter().enumerate() {
+            let len = self.row(i).len();
+            if items == size || (items > 0 && tokens + len > PACK_TOKENS) {
+                ends.push(at);
+                (items, tokens) = (0, 0);
+            }
+            (items, tokens) = (items + 1, tokens + len);
         }
-        batches
+        if items > 0 {
+            ends.push(order.len());
+        }
+        Packs { order, ends }
+    }
+}
+
+/// Groups of items that go through the model together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packs {
+    order: Vec<u32>,
+    ends: Vec<usize>,
+}
+
+impl Packs {
+    /// Number of packs.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Items of some packs, one slice a pack.
+    pub fn slices(&self, range: Range<usize>) -> Vec<&[u32]> {
+        let start = |pack: usize| if pack == 0 { 0 } else { self.ends[pack - 1] };
+        range.map(|pack| &self.order[start(pack)..self.ends[pack]]).collect()
     }
 }
 
@@ -115,15 +173,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_are_sorted_and_bounded() {
-        let lens = [3usize, 0, 1500, 3, 900, 1];
+    fn packs_are_sorted_and_bounded() {
+        let lens = [3usize, 0, 450, 3, 378, 1];
         let mut offsets = vec![0];
         offsets.extend(lens.iter().scan(0, |end, len| {
             *end += len;
             Some(*end)
         }));
-        let tokens = Tokens { ids: vec![0; 2407], offsets, prompt_len: 0, without_text: 1 };
-        assert_eq!(tokens.batches(2), [vec![2], vec![4, 0], vec![3, 5]]);
-        assert_eq!(tokens.batches(9), [vec![2], vec![4, 0], vec![3, 5]]);
+        let tokens = Tokens { ids: vec![0; 835], offsets, prompt_len: 0, without_text: 1 };
+        let all = |size| {
+            let packs = tokens.packs(size);
+            packs.slices(0..packs.len()).iter().map(|p| p.to_vec()).collect::<Vec<_>>()
+        };
+        // 378 + 3 + 3 tokens just fit.
+        assert_eq!(all(9), [vec![2], vec![4, 0, 3], vec![5]]);
+        assert_eq!(all(2), [vec![2], vec![4, 0], vec![3, 5]]);
+        let none = Tokens { ids: vec![], offsets: vec![0, 0], prompt_len: 0, without_text: 1 };
+        assert!(none.packs(3).is_empty() && none.is_empty());
+        assert_eq!((tokens.len(), tokens.packs(9).len()), (835, 3));
     }
 }

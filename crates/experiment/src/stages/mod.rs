@@ -33,7 +33,7 @@ pub mod version {
     /// Reading, filtering, splitting.
     pub const DATA: u32 = 1;
     /// Item vectors.
-    pub const EMBEDDINGS: u32 = 1;
+    pub const EMBEDDINGS: u32 = 2;
     /// Quantization and identifiers.
     pub const SIDS: u32 = 1;
     /// Training.

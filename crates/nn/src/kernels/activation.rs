@@ -4,6 +4,7 @@
 //! tanh approximation; SiLU (arXiv 1702.03118).
 
 use super::dropout::{Dropout, Keep};
+use super::gelu::phi;
 use super::math::exp_one;
 
 /// A function of single values.
@@ -11,7 +12,7 @@ use super::math::exp_one;
 pub enum Activation {
     /// `max(x, 0)`.
     Relu,
-    /// `x Phi(x)` with the error function (to 2e-7 absolute).
+    /// `x Phi(x)`; see [`super::gelu`].
     Gelu,
     /// `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`.
     GeluTanh,
@@ -48,21 +49,6 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp_one(-x))
 }
 
-/// `Phi(x)`, the normal distribution function, and `e^(-x^2 / 2)`: Abramowitz and Stegun 7.1.26
-/// for the error function, to 1.5e-7 absolute.
-#[inline(always)]
-fn normal(x: f32) -> (f32, f32) {
-    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
-    let t = 1.0 / (1.0 + 0.327_591_1 * z);
-    let mut p = 1.061_405_4;
-    for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
-        p = p * t + c;
-    }
-    let bell = exp_one(-z * z);
-    let tail = 0.5 * p * t * bell;
-    (if x < 0.0 { tail } else { 1.0 - tail }, bell)
-}
-
 const ROOT_2_OVER_PI: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
 
@@ -78,7 +64,7 @@ simd! {
 simd! {
     fn gelu(x: &mut [f32]) {
         for v in x.iter_mut() {
-            *v *= normal(*v).0;
+            *v *= phi(*v);
         }
     }
 }
@@ -86,8 +72,7 @@ simd! {
 simd! {
     fn gelu_backward(x: &[f32], dy: &mut [f32]) {
         for (g, &x) in dy.iter_mut().zip(x) {
-            let (phi, bell) = normal(x);
-            *g *= phi + x * bell * (0.5 * ROOT_2_OVER_PI);
+            *g *= phi(x) + x * exp_one(-0.5 * x * x) * (0.5 * ROOT_2_OVER_PI);
         }
     }
 }

@@ -39,9 +39,12 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
 pub mod gate;
+pub mod gelu;
 pub mod gemm;
 pub mod math;
 pub mod norm;
+pub mod post_norm;
+pub mod short_attention;
 pub mod squared_error;
 
 /// Instruction set that kernels use on this processor.
