@@ -28,6 +28,9 @@ COMPARISONS = {
     "tiger-step-compiled": (["tiger.py", "--compile"], ["tiger"], "torch {v} compile"),
     "causal-step": (["causal.py"], ["causal"], "torch {v} eager"),
     "causal-step-nodrop": (["causal.py", "--dropout", "0"], ["causal", "--dropout", "0"], "torch {v} eager"),
+    "hstu-2048": (["hstu.py", "--length", "2048"], ["hstu", "--length", "2048"], "torch {v} eager"),
+    "hstu-8192": (["hstu.py", "--length", "8192"], ["hstu", "--length", "8192"], "torch {v} eager"),
+    "hstu-sdpa-8192": (["hstu.py", "--length", "8192", "--softmax"], ["hstu", "--length", "8192", "--softmax"], "torch {v} scaled_dot_product_attention"),
 }
 
 

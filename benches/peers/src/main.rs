@@ -3,6 +3,7 @@
 
 mod arm;
 mod causal;
+mod hstu;
 mod tiger;
 mod training;
 
@@ -37,6 +38,15 @@ enum Arm {
         #[arg(long, default_value_t = 0.1)]
         dropout: f32,
     },
+    /// Attention of an HSTU layer, forward and backward.
+    Hstu {
+        /// Rows of the sequence.
+        #[arg(long, default_value_t = 2048)]
+        length: usize,
+        /// The peer is softmax attention: no results to compare with.
+        #[arg(long)]
+        softmax: bool,
+    },
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -46,5 +56,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     match arm {
         Arm::Tiger { dropout } => tiger::run(&work, threads, dropout),
         Arm::Causal { dropout } => causal::run(&work, threads, dropout),
+        Arm::Hstu { length, softmax } => {
+            let peer = if softmax { hstu::Peer::Softmax } else { hstu::Peer::Plain };
+            hstu::run(&work, threads, length, peer)
+        }
     }
 }

@@ -42,6 +42,7 @@ pub mod gate;
 pub mod gemm;
 pub mod math;
 pub mod norm;
+pub mod silu_attention;
 
 /// Instruction set that kernels use on this processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
