@@ -34,7 +34,8 @@ class Hstu:
         self.distance = (n - 1 + j - i).clamp_(max=n - 1).flatten().int()
         asked = torch.cat([t["times"][1:], t["times"][-1:]])  # time of the next event
         gap = (asked[:, None] - t["times"][None, :]).abs_().clamp_(min=1)
-        self.bucket = (torch.log(gap) / 0.301).long().clamp_(max=BUCKETS - 1).flatten().int()
+        # In f64, so that no pair at the edge of a bucket falls on the other side.
+        self.bucket = (torch.log(gap.float().double()) / 0.301).long().clamp_(max=BUCKETS - 1).flatten().int()
         self.mask = torch.tril(torch.ones(n, n)) / n
 
     def bias(self):

@@ -4,12 +4,12 @@
 //! `A_ij = silu(scale q_i . k_j + p[j - i] + t[bucket(t_i - t_j)]) / divisor` and `O_i = sum_j A_ij
 //! v_j`. Both biases are optional and shared by all heads; see [`PositionBias`], [`TimeBias`].
 //!
-//! There is no softmax, so tiles of [`tile::QUERIES`] x [`tile::KEYS`] are independent: the bias of
-//! a tile is computed once for all heads, scores of a few rows live in registers until SiLU has
-//! turned them into weights, and the weights of a tile stay in the first-level cache. Backward
-//! computes tiles again. Memory is linear in the length: packed copies of the operands and, for
-//! backward, one gradient of the queries a lane. Cost: two products forward and five backward of
-//! `q_len x k_len / 2 x width` a head; tiles that the mask hides are skipped.
+//! There is no softmax, so tiles of 48 x 48 are independent: the bias of a tile is computed once for
+//! all heads, scores of a few rows live in registers until SiLU has turned them into weights, and
+//! the weights of a tile stay in the first-level cache. Backward computes tiles again. Memory is
+//! linear in the length: packed copies of the operands and, for backward, one gradient of the
+//! queries a lane. Cost: two products forward and five backward of `q_len x k_len / 2 x width` a
+//! head; tiles that the mask hides are skipped.
 //!
 //! Work is over (span, query block) forward and (span, key block) backward. Key blocks are dealt to
 //! a fixed number of lanes by shapes alone, a lane works in order, and lanes are added in order: the
