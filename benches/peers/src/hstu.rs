@@ -2,7 +2,6 @@
 //! or its fused softmax attention. Time buckets are computed anew in every step; the peer has them.
 
 use crate::arm;
-use clap::Args;
 use safetensors::SafeTensors;
 use sidereal::nn::kernels::silu_attention::{
     BiasGrads, Grads, Place, PositionBias, Scratch, SiluAttention, Span, TimeBias, next_times,
@@ -13,25 +12,23 @@ use std::path::Path;
 const HEADS: usize = 4;
 const WIDTH: usize = 32;
 
-#[derive(Args)]
-pub struct Arguments {
-    /// Rows of the sequence.
-    #[arg(long, default_value_t = 2048)]
-    length: usize,
-    /// The peer is softmax attention: no results to compare with.
-    #[arg(long)]
-    softmax: bool,
+/// What stands on the other side.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Peer {
+    /// The same mathematics in plain operations.
+    Plain,
+    /// Fused softmax attention without bias: another operator, with no results to compare.
+    Softmax,
 }
 
-pub fn run(work: &Path, threads: usize, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let n = arguments.length;
-    let name = if arguments.softmax { "hstu-softmax" } else { "hstu" };
+pub fn run(work: &Path, threads: usize, n: usize, peer: Peer) -> Result<(), Box<dyn Error>> {
+    let name = if peer == Peer::Softmax { "hstu-softmax" } else { "hstu" };
     let bytes = std::fs::read(work.join(format!("{name}-{n}.safetensors")))?;
     let file = SafeTensors::deserialize(&bytes)?;
     let (x, dout) = (arm::values(&file, "x")?, arm::values(&file, "dout")?);
     let (position, time) = (arm::values(&file, "position")?, arm::values(&file, "time")?);
     let keys = arm::integers(&file, "times")?;
-    let want = if arguments.softmax {
+    let want = if peer == Peer::Softmax {
         None
     } else {
         let results = ["out", "dx", "dposition", "dtime"].map(|name| arm::values(&file, name));

@@ -171,9 +171,11 @@ impl Tile {
 /// `row += x`, unrolled for whole rows of a tile.
 #[inline(always)]
 fn add_rows(row: &mut [f32], x: &[f32]) {
-    match (row.as_mut_array::<KEYS>(), x.as_array::<KEYS>()) {
-        (Some(row), Some(x)) => row.iter_mut().zip(x).for_each(|(r, x)| *r += x),
-        _ => row.iter_mut().zip(x).for_each(|(r, x)| *r += x),
+    let whole = (<&mut [f32; KEYS]>::try_from(&mut *row), <&[f32; KEYS]>::try_from(x));
+    if let (Ok(row), Ok(x)) = whole {
+        row.iter_mut().zip(x).for_each(|(r, x)| *r += x);
+    } else {
+        row.iter_mut().zip(x).for_each(|(r, x)| *r += x);
     }
 }
 

@@ -443,10 +443,10 @@ impl Input<'_> {
                 for r in 0..b.rows {
                     let to = at(b.span.q + b.first + r, h, widths.key, self.qp);
                     let to = &mut target[to..to + widths.key];
-                    for (c, t) in to.iter_mut().enumerate() {
-                        let from = ((n * heads + h) * QUERIES + r) * key + c;
-                        let sum: f32 = lanes.iter().map(|l| l.dq.all()[from]).sum();
-                        *t += sum * self.layer.scale;
+                    let from = ((n * heads + h) * QUERIES + r) * key;
+                    for lane in lanes {
+                        let from = &lane.dq.all()[from..from + widths.key];
+                        to.iter_mut().zip(from).for_each(|(t, x)| *t += x * self.layer.scale);
                     }
                 }
             }

@@ -12,7 +12,7 @@ pub(super) const LANES: usize = 16;
 
 /// `2^f` for `-0.5 <= f <= 0.5` to 2e-7 relative: a fit at Chebyshev nodes, highest power first.
 const POWER: [f32; 6] =
-    [1.339_086_7e-3, 9.666_374e-3, 5.550_357e-2, 0.240_223_48, 0.693_147_2, 1.0];
+    [1.339_086_7e-3, 9.666_374e-3, 5.550_357e-2, 0.240_223_48, std::f32::consts::LN_2, 1.0];
 
 /// Arguments of the sigmoid are clamped here, where it is 1.6e-38 or 1.
 const LIMIT: f32 = 87.0;
