@@ -1,7 +1,7 @@
 //! The bias of a tile, shared by all heads: one table by distance, one by time.
 
 use super::tile::{AREA, KEYS, QUERIES, Seen};
-use super::vector::Lines;
+use super::vector::{LANES, Lines};
 use crate::kernels::math::sum_body;
 use std::sync::OnceLock;
 
@@ -91,13 +91,24 @@ pub(super) struct Tile {
     pub(super) seen: Seen,
 }
 
-/// Buckets of one query row of a tile.
+/// Buckets of one query and a run of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Buckets {
     /// The same for all keys.
     One(u8),
-    /// In the tile's list.
+    /// Of a row: one for each panel of keys. Of a panel: one for each key.
     Many,
+}
+
+/// Panels of keys of a tile.
+const PANELS: usize = KEYS / LANES;
+
+/// What the time bias of a tile read, for its gradient.
+#[derive(Debug)]
+struct Found {
+    rows: [Buckets; QUERIES],
+    panels: [[Buckets; PANELS]; QUERIES],
+    keys: Vec<u8>,
 }
 
 /// The bias of a tile, and its gradient.
@@ -105,8 +116,7 @@ enum Buckets {
 pub(super) struct BiasTile {
     values: Lines,
     grads: Lines,
-    rows: [Buckets; QUERIES],
-    buckets: Vec<u8>,
+    found: Found,
 }
 
 impl Default for BiasTile {
@@ -114,7 +124,12 @@ impl Default for BiasTile {
         let (mut values, mut grads) = (Lines::default(), Lines::default());
         values.size(AREA);
         grads.size(AREA);
-        BiasTile { values, grads, rows: [Buckets::Many; QUERIES], buckets: vec![0; AREA] }
+        let found = Found {
+            rows: [Buckets::Many; QUERIES],
+            panels: [[Buckets::Many; PANELS]; QUERIES],
+            keys: vec![0; AREA],
+        };
+        BiasTile { values, grads, found }
     }
 }
 
@@ -135,7 +150,7 @@ impl BiasTile {
         time: Option<TimeBias<'_>>,
     ) -> &[f32] {
         let values = self.values.all_mut();
-        fill(tile, position, time, values, &mut self.rows, &mut self.buckets, starts());
+        fill(tile, position, time, values, &mut self.found, starts());
         self.values.all()
     }
 
@@ -148,7 +163,7 @@ impl BiasTile {
     /// Adds the tile's gradient to those of the tables.
     pub(super) fn add_to(&self, tile: &Tile, tables: &mut TableGrads) {
         let TableGrads { position, time } = tables;
-        add(tile, self.grads.all(), &self.rows, &self.buckets, position, time);
+        add(tile, self.grads.all(), &self.found, position, time);
     }
 }
 
@@ -179,6 +194,35 @@ fn add_rows(row: &mut [f32], x: &[f32]) {
     }
 }
 
+/// The earliest and the latest of some times.
+#[derive(Clone, Copy)]
+struct Ends {
+    low: i64,
+    high: i64,
+}
+
+impl Ends {
+    #[inline(always)]
+    fn of(times: &[i64]) -> Self {
+        let mut ends = Ends { low: i64::MAX, high: i64::MIN };
+        for &t in times {
+            ends.low = ends.low.min(t);
+            ends.high = ends.high.max(t);
+        }
+        ends
+    }
+
+    /// The bucket of all of them: they lie on one side of `at`, and the nearest has the bucket of
+    /// the farthest.
+    #[inline(always)]
+    fn bucket(self, at: i64, last: usize, starts: &[f32; MAX_BUCKETS + 1]) -> Buckets {
+        let low = bucket(at.abs_diff(self.low) as f32, starts).min(last);
+        let high = bucket(at.abs_diff(self.high) as f32, starts).min(last);
+        let one = low == high && (at >= self.high || at <= self.low);
+        if one { Buckets::One(low as u8) } else { Buckets::Many }
+    }
+}
+
 crate::kernels::simd! {
     /// Bias of a tile, row by row, and the buckets behind it.
     fn fill(
@@ -186,8 +230,7 @@ crate::kernels::simd! {
         position: Option<PositionBias<'_>>,
         time: Option<TimeBias<'_>>,
         values: &mut [f32],
-        rows: &mut [Buckets; QUERIES],
-        buckets: &mut [u8],
+        found: &mut Found,
         starts: &[f32; 257],
     ) {
         values[..AREA].fill(0.0);
@@ -201,28 +244,33 @@ crate::kernels::simd! {
         }
         let Some(t) = time else { return };
         let keys = &t.keys[tile.key..tile.key + tile.seen.keys];
-        let (mut low, mut high) = (i64::MAX, i64::MIN);
-        for &k in keys {
-            low = low.min(k);
-            high = high.max(k);
+        let all = Ends::of(keys);
+        let mut ends = [all; PANELS];
+        for (e, keys) in ends.iter_mut().zip(keys.chunks(LANES)) {
+            *e = Ends::of(keys);
         }
         let last = t.table.len() - 1;
         for (r, row) in values.chunks_exact_mut(KEYS).enumerate().take(tile.rows) {
             let (n, at) = (tile.seen.of(r), t.queries[tile.query + r]);
-            // All keys on one side of the query, the nearest and the farthest in one bucket.
-            let near = bucket(at.abs_diff(low) as f32, starts).min(last);
-            let far = bucket(at.abs_diff(high) as f32, starts).min(last);
-            if near == far && (at >= high || at <= low) {
-                rows[r] = Buckets::One(near as u8);
-                add_rows(&mut row[..n], &[t.table[near]; KEYS][..n]);
+            found.rows[r] = all.bucket(at, last, starts);
+            if let Buckets::One(b) = found.rows[r] {
+                add_rows(&mut row[..n], &[t.table[usize::from(b)]; KEYS][..n]);
                 continue;
             }
-            rows[r] = Buckets::Many;
-            let buckets = &mut buckets[r * KEYS..r * KEYS + n];
-            for ((b, k), x) in buckets.iter_mut().zip(keys).zip(row) {
-                let found = bucket(at.abs_diff(*k) as f32, starts).min(last);
-                *b = found as u8;
-                *x += t.table[found];
+            let buckets = &mut found.keys[r * KEYS..(r + 1) * KEYS];
+            let panels = row[..n].chunks_mut(LANES).zip(buckets.chunks_exact_mut(LANES));
+            for (p, (row, buckets)) in panels.enumerate() {
+                found.panels[r][p] = ends[p].bucket(at, last, starts);
+                if let Buckets::One(b) = found.panels[r][p] {
+                    let value = t.table[usize::from(b)];
+                    row.iter_mut().for_each(|x| *x += value);
+                    continue;
+                }
+                for ((b, k), x) in buckets.iter_mut().zip(&keys[p * LANES..]).zip(row) {
+                    let found = bucket(at.abs_diff(*k) as f32, starts).min(last);
+                    *b = found as u8;
+                    *x += t.table[found];
+                }
             }
         }
     }
@@ -233,8 +281,7 @@ crate::kernels::simd! {
     fn add(
         tile: &Tile,
         grads: &[f32],
-        rows: &[Buckets; QUERIES],
-        buckets: &[u8],
+        found: &Found,
         position: &mut [f32],
         time: &mut [f64],
     ) {
@@ -251,21 +298,27 @@ crate::kernels::simd! {
             if time.is_empty() {
                 continue;
             }
-            if let Buckets::One(b) = rows[r] {
+            if let Buckets::One(b) = found.rows[r] {
                 time[usize::from(b)] += f64::from(sum_body(row));
                 continue;
             }
-            // Times usually rise, so that buckets come in runs.
-            let buckets = &buckets[r * KEYS..r * KEYS + n];
-            let (mut bucket, mut sum) = (buckets[0], 0f32);
-            for (b, g) in buckets.iter().zip(row) {
-                if *b != bucket {
-                    time[usize::from(bucket)] += f64::from(sum);
-                    (bucket, sum) = (*b, 0.0);
+            let buckets = found.keys[r * KEYS..(r + 1) * KEYS].chunks_exact(LANES);
+            for (p, (row, buckets)) in row.chunks(LANES).zip(buckets).enumerate() {
+                if let Buckets::One(b) = found.panels[r][p] {
+                    time[usize::from(b)] += f64::from(sum_body(row));
+                    continue;
                 }
-                sum += g;
+                // Times usually rise, so that buckets come in runs.
+                let (mut bucket, mut sum) = (buckets[0], 0f32);
+                for (b, g) in buckets.iter().zip(row) {
+                    if *b != bucket {
+                        time[usize::from(bucket)] += f64::from(sum);
+                        (bucket, sum) = (*b, 0.0);
+                    }
+                    sum += g;
+                }
+                time[usize::from(bucket)] += f64::from(sum);
             }
-            time[usize::from(bucket)] += f64::from(sum);
         }
     }
 }

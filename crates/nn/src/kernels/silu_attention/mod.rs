@@ -216,7 +216,7 @@ impl Input<'_> {
         let stride = heads * KEYS * (widths.key + widths.value_row());
         packed.size(keys.len() * stride);
         let tiles = packed.all_mut().chunks_exact_mut(stride.max(1));
-        each(workers, keys.iter().zip(tiles).collect(), |_, (b, tile)| {
+        each(few(workers, keys.len()), keys.iter().zip(tiles).collect(), |_, (b, tile)| {
             let row = b.span.k + b.first;
             for (h, part) in tile.chunks_exact_mut(stride / heads).enumerate() {
                 let (k, v) = part.split_at_mut(KEYS * widths.key);
@@ -313,7 +313,7 @@ impl Input<'_> {
         let stride = heads * QUERIES * (key + value);
         packed.size(queries.len() * stride);
         let tiles = packed.all_mut().chunks_exact_mut(stride.max(1));
-        each(workers, queries.iter().zip(tiles).collect(), |_, (b, tile)| {
+        each(few(workers, queries.len()), queries.iter().zip(tiles).collect(), |_, (b, tile)| {
             let row = b.span.q + b.first;
             let (w, x) = (widths.key, widths.value);
             for (h, part) in tile.chunks_exact_mut(stride / heads).enumerate() {
@@ -532,7 +532,14 @@ fn ready(workers: &mut Vec<Worker>, threads: usize) {
     workers.resize_with(threads.max(1), Worker::default);
 }
 
-/// Hands items to workers, one thread each; items come in order to whoever is free.
+/// The workers that copying `blocks` blocks is worth: a thread takes as long to start as some tens.
+fn few(workers: &mut [Worker], blocks: usize) -> &mut [Worker] {
+    let n = workers.len().min(1 + blocks / 64);
+    &mut workers[..n]
+}
+
+/// Hands items to workers, one thread each, the first being the caller's; items come in order to
+/// whoever is free.
 fn each<T: Send>(workers: &mut [Worker], items: Vec<T>, work: impl Fn(&mut Worker, T) + Sync) {
     let busy = workers.len().min(items.len());
     if busy <= 1 {
@@ -541,14 +548,16 @@ fn each<T: Send>(workers: &mut [Worker], items: Vec<T>, work: impl Fn(&mut Worke
     }
     let queue = Mutex::new(items.into_iter());
     let next = || queue.lock().unwrap_or_else(|e| e.into_inner()).next();
-    std::thread::scope(|scope| {
-        for worker in &mut workers[..busy] {
-            let (work, next) = (&work, &next);
-            scope.spawn(move || {
-                while let Some(item) = next() {
-                    work(worker, item);
-                }
-            });
+    let run = |worker: &mut Worker| {
+        while let Some(item) = next() {
+            work(worker, item);
         }
+    };
+    let Some((first, others)) = workers[..busy].split_first_mut() else { return };
+    std::thread::scope(|scope| {
+        for worker in others {
+            scope.spawn(|| run(worker));
+        }
+        run(first);
     });
 }
