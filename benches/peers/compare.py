@@ -33,6 +33,9 @@ COMPARISONS = {
     "rqvae-step-compiled": (["rqvae.py", "--compile"], ["rqvae"], "torch {v} compile"),
     "embed-st": (["embed.py"], ["embed"], "sentence-transformers {v}"),
     "data-polars": (["data.py"], ["data"], "polars {v} lazy"),
+    "hstu-2048": (["hstu.py", "--length", "2048"], ["hstu", "--length", "2048"], "torch {v} eager"),
+    "hstu-8192": (["hstu.py", "--length", "8192"], ["hstu", "--length", "8192"], "torch {v} eager"),
+    "hstu-sdpa-8192": (["hstu.py", "--length", "8192", "--softmax"], ["hstu", "--length", "8192", "--softmax"], "torch {v} scaled_dot_product_attention"),
 }
 
 

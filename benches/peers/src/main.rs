@@ -5,6 +5,7 @@ mod arm;
 mod causal;
 mod data;
 mod embed;
+mod hstu;
 mod rqvae;
 mod tiger;
 mod training;
@@ -46,6 +47,15 @@ enum Arm {
     Embed,
     /// Reviews to histories and splits beside polars.
     Data,
+    /// Attention of an HSTU layer, forward and backward.
+    Hstu {
+        /// Rows of the sequence.
+        #[arg(long, default_value_t = 2048)]
+        length: usize,
+        /// The peer is softmax attention: no results to compare with.
+        #[arg(long)]
+        softmax: bool,
+    },
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -58,5 +68,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         Arm::Rqvae => rqvae::run(&work, threads),
         Arm::Embed => embed::run(&work, threads),
         Arm::Data => data::run(&work, threads),
+        Arm::Hstu { length, softmax } => {
+            let peer = if softmax { hstu::Peer::Softmax } else { hstu::Peer::Plain };
+            hstu::run(&work, threads, length, peer)
+        }
     }
 }

@@ -5,8 +5,10 @@
 //! | `tiger` | [`tiger`] | codes | encoder-decoder, one or every target of a history |
 //! | `causal` | [`causal`] | codes | decoder-only, every position in one pass |
 //! | `sasrec` | [`sasrec`] | items | dense retriever, every position in one pass |
+//! | `hstu` | [`hstu`] | items | dense retriever with SiLU attention, every position in one pass |
 
 pub mod causal;
+pub mod hstu;
 pub mod recommend;
 pub mod sasrec;
 pub mod tiger;
@@ -158,5 +160,6 @@ fn scratch_of<S: 'static>(workspace: &mut Workspace) -> Result<(&mut S, &mut Bag
 pub fn register(catalog: &mut Catalog<dyn Backbone, BackboneContext>) -> Result<()> {
     tiger::register(catalog)?;
     causal::register(catalog)?;
-    sasrec::register(catalog)
+    sasrec::register(catalog)?;
+    hstu::register(catalog)
 }

@@ -8,6 +8,7 @@ use common::{batch_of, fixed_table};
 use rand::Rng;
 use sidereal_backbones::Backbone;
 use sidereal_backbones::causal::{Causal, CausalOptions};
+use sidereal_backbones::hstu::{Hstu, HstuOptions};
 use sidereal_backbones::sasrec::{Sasrec, SasrecOptions};
 use sidereal_backbones::tiger::{Tiger, TigerOptions};
 use sidereal_core::{ItemId, UserId, seed};
@@ -58,6 +59,12 @@ fn sasrec(dropout: f32) -> Sasrec {
     let options =
         SasrecOptions { d_model: 8, d_ff: 12, layers: 2, heads: 2, dropout, max_history: 10 };
     moved(Sasrec::new(options, ITEMS, 3).unwrap(), 0.3)
+}
+
+fn hstu(dropout: f32) -> Hstu {
+    let (d_model, layers, heads, d_qk, d_v, max_history) = (8, 2, 2, 5, 4, 10);
+    let options = HstuOptions { d_model, layers, heads, d_qk, d_v, dropout, max_history };
+    moved(Hstu::new(options, ITEMS, 3).unwrap(), 0.3)
 }
 
 /// Moves all weights, so that no norm is one, no bias zero and no item vector tiny.
@@ -172,6 +179,63 @@ fn sasrec_with_the_full_softmax() {
             }
         }
     }
+}
+
+fn with_times(mut batch: Batch) -> Batch {
+    batch.times = (0..batch.items.len() as i64).map(|i| 1000 * i * i).collect();
+    batch
+}
+
+#[test]
+fn hstu_with_the_full_softmax() {
+    let table = fixed_table(ITEMS, &WIDTHS);
+    let o = FullSoftmaxOptions { temperature: 0.3, normalize: Normalize::Cosine };
+    let objective = FullSoftmax::new(o).unwrap();
+    for dropout in [0.0, 0.3] {
+        let batch = batch_of(&table, &SEQUENCES, true);
+        check(&format!("dropout {dropout}"), &mut hstu(dropout), &objective, &batch);
+        let what = format!("dropout {dropout}, with times");
+        check(&what, &mut hstu(dropout), &objective, &with_times(batch));
+    }
+}
+
+#[test]
+fn a_query_of_hstu_is_that_of_its_row_alone() {
+    let model = hstu(0.3);
+    let all = model.queries(&requests(&SEQUENCES)).unwrap();
+    for (row, sequence) in SEQUENCES.iter().enumerate() {
+        let alone = model.queries(&requests(&[sequence])).unwrap();
+        assert!(close(all.row(row), alone.row(0)), "row {row}");
+        let other = model.queries(&requests(&[&[17, 3], &[], sequence, &[11; 10]])).unwrap();
+        assert!(close(other.row(2), alone.row(0)), "row {row}");
+        assert!(other.row(1).iter().all(|q| *q == 0.0));
+    }
+    assert!(!close(all.row(0), all.row(1)));
+    // Times take part where a batch has them, and only whole.
+    let mut timed = with_times(requests(&SEQUENCES));
+    assert!(!close(model.queries(&timed).unwrap().row(0), all.row(0)));
+    timed.times.pop();
+    let error = model.queries(&timed).unwrap_err().to_string();
+    assert!(error.contains("16 times for 17 history items"), "{error}");
+}
+
+#[test]
+fn a_time_of_hstu_reaches_the_row_before_it() {
+    let model = hstu(0.0);
+    let batch = batch_of(&fixed_table(ITEMS, &WIDTHS), &[&[1, 2, 3, 30, 9, 4]], true);
+    let queries = |batch: &Batch| {
+        let mut ws = model.workspace();
+        model.forward(batch, Pass::Evaluate, &mut ws).unwrap();
+        ws.bag.get("query", 0).unwrap().value.clone()
+    };
+    let before = queries(&with_times(batch.clone()));
+    let mut changed = with_times(batch);
+    // The history is the first five items; the fourth moves by years.
+    changed.times[3] += 200_000_000;
+    let after = queries(&changed);
+    let same = |row: usize| close(&before[row * 8..][..8], &after[row * 8..][..8]);
+    // A row asks with the time of the next item, so the change shows one row early.
+    assert_eq!((0..5).map(same).collect::<Vec<_>>(), [true, true, false, false, false]);
 }
 
 fn requests(histories: &[&[u32]]) -> Batch {

@@ -9,6 +9,7 @@ pub mod bag;
 pub mod batch;
 pub mod candle;
 pub mod gradcheck;
+pub mod hstu;
 pub mod kernels;
 pub mod lanes;
 pub mod layers;
