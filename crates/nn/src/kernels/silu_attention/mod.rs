@@ -538,8 +538,7 @@ fn few(workers: &mut [Worker], blocks: usize) -> &mut [Worker] {
     &mut workers[..n]
 }
 
-/// Hands items to workers, one thread each, the first being the caller's; items come in order to
-/// whoever is free.
+/// Hands items to workers, a thread of rayon's pool each; items come in order to whoever is free.
 fn each<T: Send>(workers: &mut [Worker], items: Vec<T>, work: impl Fn(&mut Worker, T) + Sync) {
     let busy = workers.len().min(items.len());
     if busy <= 1 {
@@ -554,9 +553,11 @@ fn each<T: Send>(workers: &mut [Worker], items: Vec<T>, work: impl Fn(&mut Worke
         }
     };
     let Some((first, others)) = workers[..busy].split_first_mut() else { return };
-    std::thread::scope(|scope| {
+    // Threads of the pool stay awake from phase to phase; new ones would cost up to a tick of the
+    // scheduler each time.
+    rayon::scope(|scope| {
         for worker in others {
-            scope.spawn(|| run(worker));
+            scope.spawn(|_| run(worker));
         }
         run(first);
     });
