@@ -7,6 +7,7 @@
 //! | `sasrec` | [`sasrec`] | items | dense retriever, every position in one pass |
 
 pub mod causal;
+pub mod plain;
 pub mod recommend;
 pub mod sasrec;
 pub mod tiger;
