@@ -5,6 +5,8 @@
 //! | `tiger` | [`tiger`] | codes | encoder-decoder, one or every target of a history |
 //! | `causal` | [`causal`] | codes | decoder-only, every position in one pass |
 //! | `sasrec` | [`sasrec`] | items | dense retriever, every position in one pass |
+//!
+//! Each has a twin in [`plain`]: the same network in candle operations, for GPUs and as the oracle.
 
 pub mod causal;
 pub mod plain;
@@ -14,6 +16,7 @@ pub mod tiger;
 
 mod transformer;
 
+pub use plain::{CandleBackbone, CandleContext};
 pub use recommend::{DenseRecommender, GenerativeRecommender, MostPopular};
 
 use sidereal_core::{Catalog, Error, Matrix, Result, SidTable};
