@@ -103,7 +103,7 @@ fn wrong_devices_are_named_with_their_place() {
     let refused = |sets: &[&str]| {
         let args: Vec<&str> = sets.iter().flat_map(|s| ["--set", s]).collect();
         let done = place.run(&args);
-        assert_eq!(done.code, 2, "{}", done.err);
+        assert_eq!(done.code, 4, "{}", done.err);
         done.err
     };
     let e = refused(&["device=gpu"]);
