@@ -26,6 +26,14 @@ fn models_on_the_named_device_equal_the_fused_ones() {
             twins.learn_alike(&batch(&rows, Targets::Every));
         }
     }
+    let gelu = Shape { gate: "gelu", head: "tied", ..Shape::default() };
+    let silu = Shape { gate: "silu", head: "joint", positions: "learned", ..Shape::default() };
+    for shape in [gelu, silu] {
+        for twins in [Twins::tiger(shape, device), Twins::causal(shape, device)] {
+            twins.learn_alike(&batch(&rows, Targets::Last));
+            twins.answer_alike(&batch(&with_newcomer, Targets::Last));
+        }
+    }
     for targets in [Targets::Last, Targets::Every] {
         Twins::causal(Shape::default(), device).learn_alike(&batch(&rows, targets));
         Twins::sasrec(Shape::default(), device).learn_alike(&batch(&rows, targets));

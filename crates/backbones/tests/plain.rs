@@ -11,22 +11,33 @@ use sidereal_nn::{Device, Pass};
 
 fn shapes() -> impl Strategy<Value = Shape> {
     let sizes = (1usize..4, 1usize..6, 1usize..24, 1usize..3, 1usize..4);
-    (sizes, any::<bool>(), 0u32..4, any::<bool>(), prop_oneof![Just(0.0f32), Just(0.4)]).prop_map(
-        |(sizes, separator, user_tokens, causal_encoder, dropout)| {
-            let (heads, head_width, d_ff, layers, mlp_layers) = sizes;
-            Shape {
-                heads,
-                head_width,
-                d_ff,
-                layers,
-                mlp_layers,
-                dropout,
-                separator,
-                user_tokens,
-                causal_encoder,
-            }
-        },
-    )
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let kinds = (
+        prop::sample::select(vec!["none", "gelu", "silu"]),
+        prop::sample::select(vec!["levels", "tied", "joint"]),
+        prop::sample::select(vec!["relative", "learned"]),
+        prop::sample::select(vec![0.0f32, 0.4]),
+    );
+    (sizes, flags, 0u32..4, kinds).prop_map(|(sizes, flags, user_tokens, kinds)| {
+        let (heads, head_width, d_ff, layers, mlp_layers) = sizes;
+        let (separator, causal_encoder, mlp_bias) = flags;
+        let (gate, head, positions, dropout) = kinds;
+        Shape {
+            heads,
+            head_width,
+            d_ff,
+            layers,
+            mlp_layers,
+            dropout,
+            separator,
+            user_tokens,
+            causal_encoder,
+            mlp_bias,
+            gate,
+            head,
+            positions,
+        }
+    })
 }
 
 /// Rows of `lens` items.

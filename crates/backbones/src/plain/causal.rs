@@ -1,7 +1,8 @@
 //! [`crate::causal`] in candle operations; the conventions stand there.
 
-use super::grid::{Grid, index};
-use super::ops::{Heads, Norm, linear};
+use super::grid::Grid;
+use super::head::Head;
+use super::ops::{Gate, Heads, Norm};
 use super::stack::Shape;
 use super::view::View;
 use super::{CandleBackbone, CandleContext};
@@ -21,6 +22,7 @@ pub struct CausalNetwork {
     options: CausalOptions,
     /// Codes of each level.
     widths: Vec<u32>,
+    head: Head,
 }
 
 impl CausalNetwork {
@@ -32,12 +34,24 @@ impl CausalNetwork {
         device: Device,
     ) -> Result<CandleModel<Self>> {
         let params = Causal::new(options.clone(), widths, seed)?.params().clone();
-        CandleModel::on(device, CausalNetwork { options, widths: widths.to_vec() }, params)
+        let mut rows = 0;
+        let mut level = |&width: &u32| {
+            rows += width as usize;
+            rows - width as usize..rows
+        };
+        let levels = widths.iter().map(&mut level).collect();
+        let head = Head { kind: options.head.clone(), levels, tokens: rows + 1 };
+        CandleModel::on(device, CausalNetwork { options, widths: widths.to_vec(), head }, params)
     }
 
     /// Table row of code 0 of a level; one level behind the last is the start vector.
     fn first_row(&self, level: usize) -> u32 {
         self.widths[..level].iter().sum()
+    }
+
+    /// Digit rows, then the start vector.
+    fn table(&self, w: &Weights) -> candle_core::Result<Tensor> {
+        Tensor::cat(&[w.get("shared.weight")?, w.get("start")?], 0)
     }
 
     fn push_digits(&self, codes: &[u32], take: usize, ids: &mut Vec<u32>) -> Result<()> {
@@ -97,32 +111,28 @@ impl CausalNetwork {
         dropout: Dropout,
     ) -> candle_core::Result<(Tensor, Grid)> {
         let o = &self.options;
+        let learned = o.positions == "learned";
+        let scale = if learned { 1.0 / (o.d_kv as f64).sqrt() } else { 1.0 };
         let stack = Shape {
             prefix: "decoder",
             layers: o.layers,
-            heads: Heads { count: o.heads, width: o.d_kv, scale: 1.0 },
+            heads: Heads { count: o.heads, width: o.d_kv, scale },
             hidden_layers: o.mlp_layers,
+            gate: Gate::named(&o.gate),
             norm: Norm::Rms,
             mask: Mask::Causal,
-            relative: Some((o.buckets, o.max_distance)),
+            relative: (!learned).then_some((o.buckets, o.max_distance)),
             site: 0,
         };
-        let table = Tensor::cat(&[w.get("shared.weight")?, w.get("start")?], 0)?;
         let grid = Grid::new(lens);
         let view = View::of_itself(lens, grid.len, Mask::Causal);
-        let x = table.index_select(&grid.ids(ids, w.device())?, 0)?;
+        let mut x = self.table(w)?.index_select(&grid.ids(ids, w.device())?, 0)?;
+        if learned {
+            let places: Vec<u32> = lens.iter().flat_map(|&len| 0..len as u32).collect();
+            let places = grid.ids(&places, w.device())?;
+            x = (x + w.get("positions.weight")?.index_select(&places, 0)?)?;
+        }
         Ok((stack.forward(w, x, &grid, &view, None, dropout)?, grid))
-    }
-
-    fn logits(
-        &self,
-        w: &Weights,
-        states: &Tensor,
-        rows: Vec<u32>,
-        level: usize,
-    ) -> candle_core::Result<Tensor> {
-        let states = states.index_select(&index(rows, w.device())?, 0)?;
-        linear(w, &states, &format!("heads.{level}"))
     }
 }
 
@@ -143,18 +153,19 @@ impl Network for CausalNetwork {
         let input = self.input(batch).map_err(fault)?;
         let field = |level, tensor| candle::Output { name: "logits", level, tensor };
         if input.before.is_empty() {
-            let none = |(level, &v): (usize, &u32)| {
-                let shape = (0, v as usize);
+            let none = |level| {
+                let shape = (0, self.head.cols(level));
                 Ok(field(level, Tensor::zeros(shape, candle_core::DType::F32, w.device())?))
             };
-            return self.widths.iter().enumerate().map(none).collect();
+            return (0..self.widths.len()).map(none).collect();
         }
         let dropout = Dropout::new(self.options.dropout, pass);
         let (states, grid) = self.run(w, &input.ids, &input.lens, dropout)?;
+        let table = self.table(w)?;
         (0..self.widths.len())
             .map(|level| {
                 let rows = input.before.iter().map(|b| grid.places[b + level]).collect();
-                Ok(field(level, self.logits(w, &states, rows, level)?))
+                Ok(field(level, self.head.scores(w, &table, &states, rows, level)?))
             })
             .collect()
     }
@@ -200,7 +211,7 @@ impl CodeScorer for Session<'_> {
     }
 
     fn width(&self, level: usize) -> usize {
-        self.network.widths[level] as usize
+        self.network.head.cols(level)
     }
 
     fn advance(&mut self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
@@ -224,7 +235,8 @@ impl CodeScorer for Session<'_> {
         let scores = scores.and_then(|(states, grid)| {
             let last = |(r, len): (usize, &usize)| (r * grid.len + len - 1) as u32;
             let last = lens.iter().enumerate().map(last).collect();
-            n.logits(&self.weights, &states, last, level)?.flatten_all()?.to_vec1::<f32>()
+            let (w, table) = (&self.weights, n.table(&self.weights)?);
+            n.head.scores(w, &table, &states, last, level)?.flatten_all()?.to_vec1::<f32>()
         });
         logits.extend(scores.map_err(candle::error)?);
         Ok(())

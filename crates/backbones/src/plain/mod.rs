@@ -11,6 +11,7 @@
 //! | `view` | which queries see which keys, dropout masks of attention weights |
 //! | `ops` | norms, matrices, attention, position biases |
 //! | `stack` | the pre-norm blocks |
+//! | `head` | scores of codes |
 //! | `tiger`, `causal`, `sasrec` | the networks |
 //!
 //! Cost: dropout masks are drawn on the processor and uploaded as bytes, one for each value and
@@ -19,6 +20,7 @@
 
 mod causal;
 mod grid;
+mod head;
 mod ops;
 mod sasrec;
 mod stack;

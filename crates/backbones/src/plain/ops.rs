@@ -41,6 +41,25 @@ pub(crate) fn linear(weights: &Weights, x: &Tensor, name: &str) -> Result<Tensor
     }
 }
 
+/// What multiplies the hidden layer of a gated feed-forward; options spell the names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    None,
+    Gelu,
+    Silu,
+}
+
+impl Gate {
+    /// Other names were refused when the parameters were made.
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            "gelu" => Gate::Gelu,
+            "silu" => Gate::Silu,
+            _ => Gate::None,
+        }
+    }
+}
+
 /// Softmax of each row.
 pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
     // What is subtracted changes no result, so no gradient flows through it.

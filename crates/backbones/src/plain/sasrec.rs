@@ -1,7 +1,7 @@
 //! [`crate::sasrec`] in candle operations; the paper and the conventions stand there.
 
 use super::grid::{Grid, index};
-use super::ops::{Heads, Norm};
+use super::ops::{Gate, Heads, Norm};
 use super::stack::Shape;
 use super::view::View;
 use super::{CandleBackbone, CandleContext};
@@ -60,6 +60,7 @@ impl SasrecNetwork {
             layers: o.layers,
             heads: Heads { count: o.heads, width, scale },
             hidden_layers: 1,
+            gate: Gate::None,
             norm: Norm::Layer,
             mask: Mask::Causal,
             relative: None,

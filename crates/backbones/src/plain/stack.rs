@@ -2,7 +2,7 @@
 //! `x += dropout(f(norm(x)))`, and a final norm. Names are those of Hugging Face's T5.
 
 use super::grid::Grid;
-use super::ops::{Buckets, Heads, Norm, linear};
+use super::ops::{Buckets, Gate, Heads, Norm, linear};
 use super::view::View;
 use candle_core::{Result, Tensor};
 use sidereal_nn::candle::Weights;
@@ -16,6 +16,7 @@ pub(crate) struct Shape {
     pub(crate) layers: usize,
     pub(crate) heads: Heads,
     pub(crate) hidden_layers: usize,
+    pub(crate) gate: Gate,
     pub(crate) norm: Norm,
     pub(crate) mask: Mask,
     /// Position buckets and the distance from which all share one.
@@ -98,11 +99,20 @@ impl Shape {
         dropout: Dropout,
         site: u32,
     ) -> Result<Tensor> {
-        let mut y = linear(w, &y, &format!("{name}.wi"))?.relu()?;
-        for i in 1..self.hidden_layers {
-            y = linear(w, &y, &format!("{name}.wm.{}", i - 1))?.relu()?;
-        }
-        let y = grid.drop(y, dropout, site)?;
+        let half = |i: usize| linear(w, &y, &format!("{name}.wi_{i}"));
+        let hidden = match self.gate {
+            Gate::None => {
+                let mut hidden = linear(w, &y, &format!("{name}.wi"))?.relu()?;
+                for i in 1..self.hidden_layers {
+                    hidden = linear(w, &hidden, &format!("{name}.wm.{}", i - 1))?.relu()?;
+                }
+                hidden
+            }
+            // Candle's `gelu` is the one by tanh.
+            Gate::Gelu => (half(0)?.gelu()? * half(1)?)?,
+            Gate::Silu => (half(0)?.silu()? * half(1)?)?,
+        };
+        let y = grid.drop(hidden, dropout, site)?;
         grid.drop(linear(w, &y, &format!("{name}.wo"))?, dropout, site + 8)
     }
 }

@@ -1,7 +1,8 @@
 //! [`crate::tiger`] in candle operations; the paper and the conventions stand there.
 
-use super::grid::{Grid, index};
-use super::ops::{Heads, Norm};
+use super::grid::Grid;
+use super::head::Head;
+use super::ops::{Gate, Heads, Norm};
 use super::stack::{Memory, Shape};
 use super::view::{Seen, View};
 use super::{CandleBackbone, CandleContext};
@@ -22,6 +23,7 @@ pub struct TigerNetwork {
     /// Digits of an ID and vocabulary.
     digits: usize,
     vocabulary: usize,
+    head: Head,
 }
 
 /// Encoder states of the rows of a batch.
@@ -49,7 +51,14 @@ impl TigerNetwork {
         device: Device,
     ) -> Result<CandleModel<Self>> {
         let params = Tiger::new(options.clone(), digits, vocabulary, seed)?.params().clone();
-        CandleModel::on(device, TigerNetwork { options, digits, vocabulary }, params)
+        let level = |h: usize| h * vocabulary..(h + 1) * vocabulary;
+        let (separator, users) = (usize::from(options.separator), options.user_tokens as usize);
+        let head = Head {
+            kind: options.head.clone(),
+            levels: (0..digits).map(level).collect(),
+            tokens: digits * vocabulary + separator + 1 + users,
+        };
+        CandleModel::on(device, TigerNetwork { options, digits, vocabulary, head }, params)
     }
 
     fn is_causal(&self) -> bool {
@@ -84,6 +93,7 @@ impl TigerNetwork {
             layers,
             heads: Heads { count: o.heads, width: o.d_kv, scale: 1.0 },
             hidden_layers: o.mlp_layers,
+            gate: Gate::named(&o.gate),
             norm: Norm::Rms,
             mask,
             relative: Some((o.buckets, o.max_distance)),
@@ -162,18 +172,6 @@ impl TigerNetwork {
         let states = stack.forward(w, x, &grid, &view, Some(memory), dropout)?;
         Ok((states, grid.places))
     }
-
-    /// Logits of one level for the decoder rows `rows`.
-    fn logits(
-        &self,
-        w: &Weights,
-        states: &Tensor,
-        rows: Vec<u32>,
-        level: usize,
-    ) -> candle_core::Result<Tensor> {
-        let states = states.index_select(&index(rows, w.device())?, 0)?;
-        super::ops::linear(w, &states, &format!("heads.{level}"))
-    }
 }
 
 impl Network for TigerNetwork {
@@ -205,15 +203,19 @@ impl Network for TigerNetwork {
         let prefixes = Prefixes { steps: h, ids: &ids, requests: &requests, keys: &keys };
         let field = |level, tensor| candle::Output { name: "logits", level, tensor };
         if targets == 0 {
-            let none = Tensor::zeros((0, self.vocabulary), candle_core::DType::F32, w.device())?;
-            return Ok((0..h).map(|level| field(level, none.clone())).collect());
+            let none = |level| {
+                let shape = (0, self.head.cols(level));
+                Ok(field(level, Tensor::zeros(shape, candle_core::DType::F32, w.device())?))
+            };
+            return (0..h).map(none).collect();
         }
         let encoded = self.encode(w, batch, dropout)?;
         let (states, places) = self.decode(w, &encoded, &prefixes, dropout)?;
+        let table = self.table(w)?;
         (0..h)
             .map(|level| {
                 let rows = (0..targets).map(|t| places[t * h + level]).collect();
-                Ok(field(level, self.logits(w, &states, rows, level)?))
+                Ok(field(level, self.head.scores(w, &table, &states, rows, level)?))
             })
             .collect()
     }
@@ -257,8 +259,8 @@ impl CodeScorer for Session<'_> {
         self.network.digits
     }
 
-    fn width(&self, _level: usize) -> usize {
-        self.network.vocabulary
+    fn width(&self, level: usize) -> usize {
+        self.network.head.cols(level)
     }
 
     fn advance(&mut self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
@@ -280,7 +282,8 @@ impl CodeScorer for Session<'_> {
         let scores = n.decode(&self.weights, &self.encoded, &prefixes, Dropout::none());
         let scores = scores.and_then(|(states, places)| {
             let last = (0..rows.len()).map(|r| places[r * steps + level]).collect();
-            n.logits(&self.weights, &states, last, level)?.flatten_all()?.to_vec1::<f32>()
+            let (w, table) = (&self.weights, n.table(&self.weights)?);
+            n.head.scores(w, &table, &states, last, level)?.flatten_all()?.to_vec1::<f32>()
         });
         logits.extend(scores.map_err(candle::error)?);
         Ok(())

@@ -9,7 +9,7 @@ use sidereal_backbones::tiger::{Tiger, TigerOptions};
 use sidereal_backbones::{Backbone, Output};
 use sidereal_core::{ItemId, UserId, seed};
 use sidereal_decoding::Row;
-use sidereal_nn::{Batch, BatchBuilder, Device, Model, Pass};
+use sidereal_nn::{Batch, BatchBuilder, Device, Pass};
 
 pub const WIDTHS: [u32; 3] = [5, 6, 4];
 pub const ITEMS: usize = 40;
@@ -28,6 +28,10 @@ pub struct Shape {
     pub separator: bool,
     pub user_tokens: u32,
     pub causal_encoder: bool,
+    pub mlp_bias: bool,
+    pub gate: &'static str,
+    pub head: &'static str,
+    pub positions: &'static str,
 }
 
 impl Default for Shape {
@@ -42,6 +46,10 @@ impl Default for Shape {
             separator: true,
             user_tokens: 3,
             causal_encoder: false,
+            mlp_bias: true,
+            gate: "none",
+            head: "levels",
+            positions: "relative",
         }
     }
 }
@@ -72,7 +80,10 @@ impl Twins {
             decoder_layers: 3 - s.layers.min(2),
             heads: s.heads,
             d_kv: s.head_width,
-            mlp_layers: s.mlp_layers,
+            mlp_layers: if s.gate == "none" { s.mlp_layers } else { 1 },
+            mlp_bias: s.mlp_bias,
+            gate: s.gate.to_string(),
+            head: s.head.to_string(),
             dropout: s.dropout,
             separator: s.separator,
             user_tokens: s.user_tokens,
@@ -92,8 +103,13 @@ impl Twins {
             layers: s.layers,
             heads: s.heads,
             d_kv: s.head_width,
-            mlp_layers: s.mlp_layers,
+            mlp_layers: if s.gate == "none" { s.mlp_layers } else { 1 },
+            mlp_bias: s.mlp_bias,
+            gate: s.gate.to_string(),
+            head: s.head.to_string(),
             dropout: s.dropout,
+            positions: s.positions.to_string(),
+            max_history: 10,
             buckets: 8,
             max_distance: 20,
             ..Default::default()
@@ -104,8 +120,9 @@ impl Twins {
 
     pub fn sasrec(s: Shape, device: Device) -> Self {
         let options = SasrecOptions {
-            // A norm over two values gives signs: all gradients behind it would be rounding.
-            d_model: s.heads * (s.head_width + 2),
+            // A norm over few values, some dropped, gives little but signs: all gradients behind it
+            // would be rounding.
+            d_model: s.heads * (s.head_width + 12),
             d_ff: s.d_ff,
             layers: s.layers,
             heads: s.heads,
@@ -199,8 +216,8 @@ fn walk(model: &dyn Backbone, batch: &Batch) -> Vec<Vec<f32>> {
             let width = if level + 1 == levels && request == 1 { 0 } else { next };
             for i in 0..width {
                 let parent = (request * beams + (2 * i + 1) % beams) as u32;
-                let before = level.checked_sub(1).map_or(1, |l| session.width(l));
-                let code = ((7 * i + request + level) % before) as u32;
+                // A code of every level, whatever else competes in a head.
+                let code = ((7 * i + request + level) % 4) as u32;
                 rows.push(Row { request: request as u32, parent, code });
             }
         }
