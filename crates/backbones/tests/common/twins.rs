@@ -112,7 +112,6 @@ impl Twins {
             max_history: 10,
             buckets: 8,
             max_distance: 20,
-            ..Default::default()
         };
         let plain = CausalNetwork::model(options.clone(), &WIDTHS, 2, device).unwrap();
         Self::new(Box::new(Causal::new(options, &WIDTHS, 2).unwrap()), Box::new(plain))
