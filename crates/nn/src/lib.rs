@@ -22,7 +22,7 @@ pub mod schedule;
 
 pub use bag::{Bag, Field};
 pub use batch::{Batch, BatchBuilder, Target};
-pub use mlp::{Mlp, MlpLayer, MlpState};
 pub use device::{Device, Engine};
+pub use mlp::{Mlp, MlpLayer, MlpState};
 pub use model::{Model, Objective, ObjectiveInput, Pass, Terms, Workspace};
 pub use params::{Init, Params, Slot};
