@@ -6,15 +6,20 @@
 //! | `causal` | [`causal`] | codes | decoder-only, every position in one pass |
 //! | `sasrec` | [`sasrec`] | items | dense retriever, every position in one pass |
 //! | `hstu` | [`hstu`] | items | dense retriever with SiLU attention, every position in one pass |
+//!
+//! The first three have a twin in [`plain`]: the same network in candle operations, for GPUs and as
+//! the oracle.
 
 pub mod causal;
 pub mod hstu;
+pub mod plain;
 pub mod recommend;
 pub mod sasrec;
 pub mod tiger;
 
 mod transformer;
 
+pub use plain::{CandleBackbone, CandleContext};
 pub use recommend::{DenseRecommender, GenerativeRecommender, MostPopular};
 
 use sidereal_core::{Catalog, Error, Matrix, Result, SidTable};

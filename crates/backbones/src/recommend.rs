@@ -166,12 +166,16 @@ impl Recommender for MostPopular {
     }
 }
 
-/// One row a request, with its user.
+/// One row a request, with its user, and with its times where all requests have them.
 fn batch_of(builder: &BatchBuilder, requests: &[Request<'_>]) -> Result<Batch> {
     let mut batch = Batch::default();
     builder.clear(&mut batch);
+    let timed = requests.iter().all(|r| r.times.is_some());
     for r in requests {
         builder.push_history(&mut batch, r.history)?;
+        if let Some(times) = r.times.filter(|_| timed) {
+            builder.push_times(&mut batch, times)?;
+        }
         builder.push_user(&mut batch, r.user);
     }
     Ok(batch)

@@ -58,6 +58,9 @@ impl Examples for TrainingExamples<'_> {
                     self.builder.push_next(batch, sample.history(self.sequences), target)?;
                 }
             }
+            if let Some((_, before)) = sample.times(self.sequences).and_then(<[i64]>::split_last) {
+                self.builder.push_times(batch, before)?;
+            }
             self.builder.push_user(batch, Some(sample.user));
         }
         Ok(())
@@ -89,5 +92,23 @@ mod tests {
         assert_eq!((packed.len(), packed.cost(0)), (2, 3));
         packed.fill(&[0], &mut batch).unwrap();
         assert_eq!((batch.rows(), batch.targets.len()), (1, 2));
+        assert!(batch.times.is_empty());
+    }
+
+    #[test]
+    fn batches_have_the_times_of_their_histories() {
+        let items = [0, 1, 2, 3].map(ItemId).to_vec();
+        let times = Some(vec![50, 60, 70, 80]);
+        let sequences = Sequences::new(vec![0, 4], items, times).unwrap();
+        let mut batch = Batch::default();
+        let fill = |augment, i, batch: &mut Batch| {
+            TrainingExamples::new(&sequences, augment, None, 2).fill(&[i], batch).unwrap();
+            assert_eq!(batch.times.len(), batch.items.len());
+            batch.items.iter().zip(&batch.times).all(|(i, t)| *t == 50 + 10 * i64::from(i.0))
+        };
+        for i in 0..3 {
+            assert!(fill(Augment::Prefix, i, &mut batch), "{:?} {:?}", batch.items, batch.times);
+        }
+        assert!(fill(Augment::Packed, 0, &mut batch), "{:?} {:?}", batch.items, batch.times);
     }
 }

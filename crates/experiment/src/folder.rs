@@ -17,6 +17,7 @@ use crate::stages::training::may_change;
 use crate::{Config, Plan};
 use serde_json::Value;
 use sidereal_core::{Error, Result, files};
+use sidereal_nn::Engine;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -176,9 +177,21 @@ fn clear(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes `device` as [`Plan::resolved`] does: the usual one not at all, a GPU without its number.
+fn same_rounding(tree: &mut Value) {
+    let Some(tree) = tree.as_object_mut() else { return };
+    let written = tree.get("device").and_then(Value::as_str);
+    match written.and_then(|text| text.parse::<Engine>().ok()) {
+        Some(engine) if engine == Engine::default() => drop(tree.remove("device")),
+        Some(engine) => drop(tree.insert("device".into(), engine.kind().into())),
+        None => {}
+    }
+}
+
 /// A run may only be continued as the experiment that it was.
 fn same_experiment(root: &Path, plan: &Plan) -> Result<()> {
-    let old = Config::load(&root.join(CONFIG))?.tree();
+    let mut old = Config::load(&root.join(CONFIG))?.tree();
+    same_rounding(&mut old);
     let mut changes = Vec::new();
     differences("", &old, &Value::Object(plan.resolved()), &mut changes);
     changes.retain(|c| {

@@ -9,7 +9,7 @@ use crate::Registry;
 use sidereal_backbones::{Backbone, BackboneContext, Output};
 use sidereal_core::{CodeOrder, ItemId, Result, SidTable, Spec};
 use sidereal_data::Augment;
-use sidereal_nn::{Batch, BatchBuilder, Objective, ObjectiveInput, Pass, Terms};
+use sidereal_nn::{Batch, BatchBuilder, Engine, Objective, ObjectiveInput, Pass, Terms};
 use std::sync::Arc;
 
 const ITEMS: usize = 3;
@@ -22,12 +22,12 @@ pub struct Probe {
 
 impl Probe {
     /// Builds the backbone; wrong options are errors here.
-    pub fn new(registry: &Registry, backbone: &Spec, seed: u64) -> Result<Self> {
+    pub fn new(registry: &Registry, backbone: &Spec, seed: u64, engine: Engine) -> Result<Self> {
         let ids: [[u32; 3]; ITEMS] = [[0, 0, 0], [0, 1, 0], [1, 0, 1]];
         let rows = ids.iter().enumerate().map(|(i, id)| (ItemId(i as u32), &id[..]));
         let sids = Arc::new(SidTable::new(ITEMS, CodeOrder::Sequence, rows)?);
         let context = BackboneContext { sids: Some(sids.clone()), n_items: ITEMS, seed };
-        let backbone = registry.backbones.build(backbone, &context)?;
+        let backbone = registry.backbone(backbone, &context, engine)?;
         Ok(Probe { backbone, sids })
     }
 

@@ -1,14 +1,14 @@
 //! Every component that a configuration can name, and how other crates add theirs.
 
 use crate::baselines::{self, BaselineContext};
-use sidereal_backbones::{Backbone, BackboneContext};
+use sidereal_backbones::{Backbone, BackboneContext, CandleContext};
 use sidereal_core::{
-    Catalog, Entry, Identifier, ItemEncoder, OptionDoc, Quantizer, Recommender, Result,
+    Catalog, Entry, Error, Identifier, ItemEncoder, OptionDoc, Quantizer, Recommender, Result, Spec,
 };
 use sidereal_data::{Source, Splitter};
 use sidereal_decoding::Decoder;
 use sidereal_metrics::Metric;
-use sidereal_nn::Objective;
+use sidereal_nn::{Engine, Objective};
 
 /// A crate that adds components.
 ///
@@ -55,6 +55,8 @@ pub struct Registry {
     pub identifiers: Catalog<dyn Identifier>,
     /// `[backbone] type`.
     pub backbones: Catalog<dyn Backbone, BackboneContext>,
+    /// The same names as networks in candle operations, for other values of `device` than "cpu".
+    pub networks: Catalog<dyn Backbone, CandleContext>,
     /// `[objective] type`.
     pub objectives: Catalog<dyn Objective>,
     /// `[decoder] type`.
@@ -90,6 +92,7 @@ impl Registry {
             quantizers: Catalog::new("quantizer"),
             identifiers: Catalog::new("identifier"),
             backbones: Catalog::new("backbone"),
+            networks: Catalog::new("backbone"),
             objectives: Catalog::new("objective"),
             decoders: Catalog::new("decoder"),
             metrics: Catalog::new("metric"),
@@ -106,6 +109,7 @@ impl Registry {
         sidereal_quantizers::register(&mut r.quantizers)?;
         sidereal_quantizers::register_identifiers(&mut r.identifiers)?;
         sidereal_backbones::register(&mut r.backbones)?;
+        sidereal_backbones::plain::register(&mut r.networks)?;
         sidereal_losses::register(&mut r.objectives)?;
         sidereal_decoding::register(&mut r.decoders)?;
         sidereal_metrics::register(&mut r.metrics)?;
@@ -117,6 +121,29 @@ impl Registry {
     pub fn with(mut self, plugin: impl Plugin) -> Result<Self> {
         plugin.register(&mut self)?;
         Ok(self)
+    }
+
+    /// A backbone with fresh weights, as `engine` runs it.
+    pub fn backbone(
+        &self,
+        spec: &Spec,
+        context: &BackboneContext,
+        engine: Engine,
+    ) -> Result<Box<dyn Backbone>> {
+        let Engine::Candle(device) = engine else {
+            return self.backbones.build(spec, context);
+        };
+        if self.networks.get(&spec.name).is_err() {
+            let known: Vec<&str> = self.networks.entries().map(|e| e.name.as_str()).collect();
+            let message = format!(
+                "\"{engine}\", but `{}` has no network in candle operations; allowed: \"cpu\", or \
+                 another backbone: {}",
+                spec.name,
+                known.join(", ")
+            );
+            return Err(Error::config("device", message));
+        }
+        self.networks.build(spec, &CandleContext { backbone: context.clone(), device })
     }
 
     /// Every component, in the order of the pipeline.

@@ -210,6 +210,7 @@ fn summary(outcome: &Outcome, plan: &Plan, folder: &RunFolder) -> Value {
         "stages": outcome.stages,
         "peak_memory_bytes": outcome.peak_memory,
         "threads": plan.threads,
+        "device": plan.engine.to_string(),
         "training": files::read_json::<Value>(&folder.path(training::SUMMARY)).ok(),
     })
 }

@@ -148,12 +148,13 @@ pub fn plan_of(registry: &Registry, folder: &Path, changes: &[String]) -> Result
     let mut config = Config::load(&folder.join(CONFIG))?;
     for change in changes {
         let section = change.split(['.', '=']).next().unwrap_or_default().trim();
-        if !matches!(section, "decoder" | "evaluate" | "threads" | "cache") {
+        if !matches!(section, "decoder" | "evaluate" | "threads" | "device" | "cache") {
             return Err(Error::ConfigAt {
                 place: format!("--set {change}"),
-                message: "only [decoder], [evaluate] and threads can change after training; \
+                message:
+                    "only [decoder], [evaluate], threads and device can change after training; \
                           everything else needs a new run"
-                    .into(),
+                        .into(),
             });
         }
         config.set(change)?;
@@ -219,7 +220,8 @@ impl<'a> Finished<'a> {
             true => &history,
             false => &[],
         };
-        let request = Request { user, history: &history, times: None, exclude };
+        let times = user.and_then(|u| self.data.dataset.interactions.times(u));
+        let request = Request { user, history: &history, times, exclude };
         let responses = self.recommender.recommend(&[request], k, &self.cx.run)?;
         let show =
             Show { items: &self.data.dataset.items, sids: self.subject.sids().map(Arc::as_ref) };

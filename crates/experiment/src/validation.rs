@@ -165,6 +165,9 @@ impl Validation<'_> {
                 let (request, targets) = (cases.request(c), cases.targets(c));
                 for &target in targets {
                     builder.push_next(&mut batch, request.history, target)?;
+                    if let Some(times) = request.times {
+                        builder.push_times(&mut batch, times)?;
+                    }
                     builder.push_user(&mut batch, request.user);
                 }
             }

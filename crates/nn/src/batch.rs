@@ -149,6 +149,21 @@ impl BatchBuilder {
         batch.users.push(user);
     }
 
+    /// Adds the times of the history of the row just added, of which the most recent are kept; once
+    /// for every row or never. For [`BatchBuilder::push_every`] these are the times of all items
+    /// but the last.
+    pub fn push_times(&self, batch: &mut Batch, times: &[i64]) -> Result<()> {
+        let kept = batch.items.len() - batch.times.len();
+        match times.len().checked_sub(kept) {
+            Some(old) => batch.times.extend_from_slice(&times[old..]),
+            None => {
+                let message = format!("{} times for {kept} history items", times.len());
+                return Err(Error::mismatch(message));
+            }
+        }
+        Ok(())
+    }
+
     fn push_target(&self, batch: &mut Batch, position: usize, item: ItemId) -> Result<()> {
         let row = batch.rows() as u32 - 1;
         batch.targets.push(Target { row, position: position as u32, item });
@@ -192,5 +207,27 @@ mod tests {
         let packed: Vec<_> = batch.targets[1..].iter().map(|t| (t.position, t.item.0)).collect();
         assert_eq!(packed, [(1, 3), (2, 4), (3, 5)]);
         assert_eq!(batch.target_sid(3), [5, 15]);
+    }
+
+    #[test]
+    fn times_are_those_of_the_items_that_are_kept() {
+        let builder = BatchBuilder::new(None, 3);
+        let mut batch = Batch::default();
+        builder.clear(&mut batch);
+        let (ids, times): (Vec<ItemId>, Vec<i64>) =
+            (0..6).map(|i| (ItemId(i), 10 * i64::from(i))).unzip();
+        builder.push_next(&mut batch, &ids[..5], ids[5]).unwrap();
+        builder.push_times(&mut batch, &times[..5]).unwrap();
+        builder.push_every(&mut batch, &ids).unwrap();
+        builder.push_times(&mut batch, &times[..5]).unwrap();
+        builder.push_history(&mut batch, &ids[4..5]).unwrap();
+        builder.push_times(&mut batch, &times[4..5]).unwrap();
+        builder.push_history(&mut batch, &[]).unwrap();
+        builder.push_times(&mut batch, &[]).unwrap();
+        assert_eq!(batch.times, [20, 30, 40, 20, 30, 40, 40]);
+        assert_eq!(batch.items.len(), batch.times.len());
+        builder.push_history(&mut batch, &ids[..2]).unwrap();
+        let e = builder.push_times(&mut batch, &times[..1]).unwrap_err().to_string();
+        assert!(e.contains("1 times for 2 history items"), "{e}");
     }
 }

@@ -8,6 +8,7 @@
 pub mod bag;
 pub mod batch;
 pub mod candle;
+pub mod device;
 pub mod gradcheck;
 pub mod hstu;
 pub mod kernels;
@@ -22,6 +23,7 @@ pub mod schedule;
 
 pub use bag::{Bag, Field};
 pub use batch::{Batch, BatchBuilder, Target};
+pub use device::{Device, Engine};
 pub use mlp::{Mlp, MlpLayer, MlpState};
 pub use model::{Model, Objective, ObjectiveInput, Pass, Terms, Workspace};
 pub use params::{Init, Params, Slot};

@@ -1,6 +1,8 @@
 //! Small tables and batches for tests of models.
 #![allow(dead_code)]
 
+pub mod twins;
+
 use sidereal_core::{Code, CodeOrder, ItemId, SidTable};
 use sidereal_nn::{Batch, BatchBuilder};
 use std::sync::Arc;

@@ -50,7 +50,7 @@ pub const SECTIONS: [&str; 10] = [
 ];
 
 /// Keys that stand above all sections.
-const TOP_KEYS: [&str; 3] = ["seed", "threads", "cache"];
+const TOP_KEYS: [&str; 4] = ["seed", "threads", "device", "cache"];
 
 /// Sections without a component, which have no `type`.
 const PLAIN_SECTIONS: [&str; 2] = ["train", "evaluate"];

@@ -13,7 +13,7 @@ use sidereal_core::{
 use sidereal_data::{Augment, Source, Splitter};
 use sidereal_decoding::Decoder;
 use sidereal_metrics::Metric;
-use sidereal_nn::Objective;
+use sidereal_nn::{Engine, Objective};
 use sidereal_train::TrainOptions;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,6 +80,8 @@ pub struct Plan {
     pub seed: u64,
     /// Worker threads; changes no result.
     pub threads: usize,
+    /// What runs the model: fused blocks, or a network in candle operations on a device.
+    pub engine: Engine,
     /// Cache folder, where the configuration names one.
     pub cache: Option<PathBuf>,
     /// Reader of the data.
@@ -175,11 +177,16 @@ impl Plan {
         print(&self.resolved, &SECTIONS)
     }
 
-    /// Every key with its value, without those that change no result (`threads`, `cache`).
+    /// Every key with its value, without those that change no result (`threads`, `cache`, the
+    /// number of a GPU).
     pub fn resolved(&self) -> Map<String, Value> {
         let mut map = self.resolved.clone();
         map.remove("threads");
         map.remove("cache");
+        map.remove("device");
+        if self.engine != Engine::default() {
+            map.insert("device".into(), self.engine.kind().into());
+        }
         map
     }
 
@@ -211,6 +218,8 @@ impl Resolver<'_> {
         let threads = threads.map_or(cores, |t| t as usize);
         let text = |v: &Value| v.as_str().map(str::to_string);
         let cache = self.top("cache", "the path of a folder in quotes", text)?.map(PathBuf::from);
+        let device = self.top("device", "a name in quotes", text)?;
+        let engine = device.map_or(Ok(Engine::default()), |d| d.parse())?;
 
         let mut data = config.section("data").cloned().unwrap_or_default();
         let split = match data.remove("split") {
@@ -233,7 +242,7 @@ impl Resolver<'_> {
             self.resolved.insert("recommender".into(), table_of(&spec).into());
             baseline = Some(spec);
         } else {
-            model = Some(self.model(seed)?);
+            model = Some(self.model(seed, engine)?);
         }
         let evaluate = self.evaluate()?;
         if let (Some(m), Some(k)) = (&model, evaluate.select_k)
@@ -272,6 +281,7 @@ impl Resolver<'_> {
             name: config.name.clone(),
             seed,
             threads,
+            engine,
             cache,
             source,
             split,
@@ -295,13 +305,13 @@ impl Resolver<'_> {
         read(value).map(Some).ok_or_else(wrong)
     }
 
-    fn model(&mut self, seed: u64) -> Result<ModelPlan> {
+    fn model(&mut self, seed: u64, engine: Engine) -> Result<ModelPlan> {
         let (registry, config) = (self.registry, self.config);
         let written = |name: &str| config.section(name).cloned().unwrap_or_default();
         let table = written("backbone");
         let (spec, origin) = self.spec(&registry.backbones, "backbone", table, "tiger")?;
         self.resolved.insert("backbone".into(), table_of(&spec).into());
-        let probe = Probe::new(registry, &spec, seed)?;
+        let probe = Probe::new(registry, &spec, seed, engine)?;
         let output = probe.output();
         let usual = match output {
             Output::Codes => "cross-entropy",

@@ -87,7 +87,7 @@ pub fn evaluation(cx: &Context<'_>, data: &Data, subject: &Subject) -> Result<Ev
         Subject::Baseline(_) => None,
     };
     let evaluate = &cx.plan.evaluate;
-    let inputs = json!({
+    let mut inputs = json!({
         "data": data.identity,
         "subject": identity,
         "sids": sids,
@@ -98,6 +98,9 @@ pub fn evaluation(cx: &Context<'_>, data: &Data, subject: &Subject) -> Result<Ev
         "few": evaluate.options.few,
         "seed": cx.plan.seed,
     });
+    if let Subject::Model(_) = subject {
+        super::add_engine(&mut inputs, cx.plan.engine);
+    }
     let key = Key::new("evaluation", version::EVALUATION, inputs);
     let entry = cx.cache.get(&key, &cx.run, |folder: &Path| {
         let recommender = recommender(cx, data, subject)?;

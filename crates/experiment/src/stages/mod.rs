@@ -14,6 +14,7 @@ pub mod training;
 use crate::{Cache, Plan, Registry};
 use serde_json::{Value, json};
 use sidereal_core::Run;
+use sidereal_nn::Engine;
 
 /// What every stage gets: the plan, where finished stages are, and the run.
 pub struct Context<'a> {
@@ -25,6 +26,13 @@ pub struct Context<'a> {
     pub cache: &'a Cache,
     /// Seed, observer, stop flag, threads.
     pub run: Run<'a>,
+}
+
+/// Adds what rounding depends on to a key; the usual engine is left out.
+pub(crate) fn add_engine(inputs: &mut Value, engine: Engine) {
+    if engine != Engine::default() {
+        inputs["device"] = engine.kind().into();
+    }
 }
 
 /// Versions of the stages' code, part of every cache key: raise one when its stage gives other

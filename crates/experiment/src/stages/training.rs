@@ -68,7 +68,7 @@ pub fn training(
     let inputs = |without: &[&str]| {
         let mut train = plan.train.resolved.clone();
         train.retain(|key, _| !without.contains(&key.as_str()));
-        json!({
+        let mut inputs = json!({
             "data": data.identity,
             "sids": table.as_deref().map(sids::identity),
             "backbone": plan.backbone_identity(),
@@ -76,7 +76,9 @@ pub fn training(
             "train": train,
             "select": choice.identity,
             "seed": cx.plan.seed,
-        })
+        });
+        super::add_engine(&mut inputs, cx.plan.engine);
+        inputs
     };
     let key = Key::new("training", version::TRAINING, inputs(&WITHOUT_EFFECT));
     // More minutes go on from the same checkpoints.
@@ -126,7 +128,7 @@ fn build(
 ) -> Result<Box<dyn Backbone>> {
     let n_items = data.dataset.items.len();
     let context = BackboneContext { sids: table.clone(), n_items, seed: cx.plan.seed };
-    cx.registry.backbones.build(&plan.backbone, &context)
+    cx.registry.backbone(&plan.backbone, &context, cx.plan.engine)
 }
 
 fn load(

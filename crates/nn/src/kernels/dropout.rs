@@ -83,6 +83,15 @@ impl Dropout {
         self.keeper(site, part).map_or(1.0, |k| k.at(index))
     }
 
+    /// The mask of the first `out.len()` values of a part of a site, for networks that multiply by
+    /// it themselves: 1 where a value is kept, with factor [`Dropout::scale`], 0 where it is not.
+    pub fn mask_part(self, site: u32, part: u64, out: &mut [u8]) {
+        match self.keeper(site, part) {
+            Some(keep) => mask_bytes(out, keep),
+            None => out.fill(1),
+        }
+    }
+
     /// Drops in place.
     pub fn apply(self, site: u32, x: &mut [f32]) {
         if let Some(keep) = self.keeper(site, 0) {
@@ -111,6 +120,14 @@ impl Dropout {
     /// `x = drop(relu(x))`; see [`super::activation::relu_dropout`].
     pub fn relu(self, site: u32, x: &mut [f32]) {
         super::activation::relu_dropout(x, self, site);
+    }
+}
+
+simd! {
+    fn mask_bytes(out: &mut [u8], keep: Keep) {
+        for (i, v) in out.iter_mut().enumerate() {
+            *v = u8::from(keep.at(i as u32) != 0.0);
+        }
     }
 }
 
@@ -188,6 +205,15 @@ mod tests {
         d.relu(5, &mut r);
         assert_eq!(a, want);
         assert_eq!(b, want);
+        for part in [0, 3] {
+            let mut bytes = [7u8; 77];
+            d.mask_part(5, part, &mut bytes);
+            for (i, &byte) in bytes.iter().enumerate() {
+                assert_eq!(f32::from(byte) * d.scale(), d.keep_part(5, part, i as u32));
+            }
+            Dropout::none().mask_part(5, part, &mut bytes);
+            assert_eq!(bytes, [1; 77]);
+        }
         for i in 0..77 {
             assert_eq!(c[i], want[i]);
             assert_eq!(r[i], want[i].max(0.0));

@@ -1,0 +1,120 @@
+//! The backbones in plain candle operations: what the fused blocks must equal, and how models run
+//! on a GPU.
+//!
+//! A network here reads the parameters of its fused twin (same names, shapes and order, so weights
+//! and checkpoints are interchangeable) and draws the same dropout masks, so the two agree in
+//! training mode too. Sequences are padded to the longest of a micro-batch; masks hide the padding.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `grid` | places of packed rows in a padded batch, dropout masks of rows |
+//! | `view` | which queries see which keys, dropout masks of attention weights |
+//! | `ops` | norms, matrices, attention, position biases |
+//! | `stack` | the pre-norm blocks |
+//! | `head` | scores of codes |
+//! | `tiger`, `causal`, `sasrec` | the networks |
+//!
+//! Cost: dropout masks are drawn on the processor and uploaded as bytes, one for each value and
+//! attention weight; at full size that is most of a training step on a fast GPU. Sessions compute
+//! the whole prefix of every beam again at each level (`causal`: the history too).
+
+mod causal;
+mod grid;
+mod head;
+mod ops;
+mod sasrec;
+mod stack;
+mod tiger;
+mod view;
+
+pub use causal::CausalNetwork;
+pub use sasrec::SasrecNetwork;
+pub use tiger::TigerNetwork;
+
+use crate::{Backbone, BackboneContext, Output};
+use sidereal_core::{Catalog, Error, Matrix, Result};
+use sidereal_decoding::{CodeScorer, Row};
+use sidereal_nn::candle::{CandleModel, Network, Weights};
+use sidereal_nn::{Batch, Device, Model};
+
+/// A network that recommends: with it, a [`CandleModel`] is a [`Backbone`].
+pub trait CandleBackbone: Network {
+    /// How items come out.
+    fn output(&self) -> Output;
+
+    /// The longest history it can read, in items.
+    fn max_history(&self) -> usize;
+
+    /// See [`Backbone::session`].
+    fn session<'a>(
+        &'a self,
+        _weights: Weights,
+        _batch: &Batch,
+    ) -> Result<Box<dyn CodeScorer + 'a>> {
+        Err(Error::mismatch("this backbone gives item vectors, not codes: it cannot be decoded"))
+    }
+
+    /// See [`Backbone::queries`]; the item vectors are those of [`Network::items`].
+    fn queries(&self, _weights: &Weights, _batch: &Batch) -> Result<Matrix> {
+        Err(Error::mismatch("this backbone gives codes, not query vectors: decode it"))
+    }
+}
+
+impl<N: CandleBackbone> Backbone for CandleModel<N> {
+    fn output(&self) -> Output {
+        self.network().output()
+    }
+
+    fn max_history(&self) -> usize {
+        self.network().max_history()
+    }
+
+    fn session<'a>(&'a self, batch: &Batch) -> Result<Box<dyn CodeScorer + 'a>> {
+        self.network().session(self.weights()?, batch)
+    }
+
+    fn queries(&self, batch: &Batch) -> Result<Matrix> {
+        self.network().queries(&self.weights()?, batch)
+    }
+
+    fn item_vectors(&self) -> Result<&[f32]> {
+        match self.network().items() {
+            Some(items) => Ok(items.slot.of(self.params().values())),
+            None => Err(Error::mismatch("this backbone has no item vectors")),
+        }
+    }
+
+    fn as_model(&self) -> &dyn Model {
+        self
+    }
+
+    fn as_model_mut(&mut self) -> &mut dyn Model {
+        self
+    }
+}
+
+/// What a network is built for.
+#[derive(Debug, Clone)]
+pub struct CandleContext {
+    /// What every backbone is built for.
+    pub backbone: BackboneContext,
+    /// Where it runs.
+    pub device: Device,
+}
+
+/// Registers the networks of this crate, under the names of their fused twins.
+pub fn register(catalog: &mut Catalog<dyn Backbone, CandleContext>) -> Result<()> {
+    tiger::register(catalog)?;
+    causal::register(catalog)?;
+    sasrec::register(catalog)
+}
+
+/// Tokens of each row after a step: those of its parent, `len` of them, and the new one.
+fn extended(before: &[u32], len: usize, rows: &[Row], token: impl Fn(&Row) -> u32) -> Vec<u32> {
+    let mut tokens = Vec::with_capacity(rows.len() * (len + 1));
+    for row in rows {
+        tokens.extend_from_slice(&before[row.parent as usize * len..][..len]);
+        tokens.push(token(row));
+    }
+    tokens
+}
