@@ -56,7 +56,7 @@ impl Examples for Histories {
 
     fn fill(&self, ids: &[usize], batch: &mut Batch) -> Result<()> {
         let mut filled = self.filled.lock().expect("no panic");
-        if *filled % ROWS == 0 {
+        if filled.is_multiple_of(ROWS) {
             self.at.lock().expect("no panic").push(ALLOCATIONS.load(Relaxed));
         }
         *filled += ids.len();

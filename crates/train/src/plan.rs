@@ -147,7 +147,7 @@ mod tests {
             mut costs in prop::collection::vec(0usize..50, 0..60), budget in 1usize..200, lanes in 1usize..6,
         ) {
             costs.sort_unstable();
-            let mut runs = vec![7..9];
+            let mut runs: Vec<_> = std::iter::once(7..9).collect();
             cut(&costs, budget, lanes, &mut runs);
             let all: Vec<usize> = runs.iter().cloned().flatten().collect();
             prop_assert_eq!(all, (0..costs.len()).collect::<Vec<_>>());

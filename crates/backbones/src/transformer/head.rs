@@ -58,7 +58,7 @@ impl Head {
         if kind == "levels" {
             let levels = levels.map(|(h, &cols)| Level {
                 slot: params.add(&format!("heads.{h}.weight"), &[cols, width], init),
-                pieces: vec![0..cols],
+                pieces: std::iter::once(0..cols).collect(),
                 cols,
             });
             return Ok(Head { levels: levels.collect(), width, scale: 1.0 });

@@ -21,13 +21,12 @@ use super::folder::Transformer;
 use super::weights::{Flat, Weights};
 use sidereal_core::{Error, Result};
 use sidereal_nn::kernels::activation::Activation;
-use sidereal_nn::kernels::attention::{Attention, Mask, Place, Span};
+use sidereal_nn::kernels::attention::{Attention, Mask, Place, Scratch, Span};
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::kernels::gelu::{add_bias, bias_activation};
 use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
 use sidereal_nn::kernels::math::size;
 use sidereal_nn::kernels::post_norm::{embed_norm, shift_norm};
-use sidereal_nn::kernels::short_attention::ShortScratch;
 
 /// A BERT with its weights.
 #[derive(Debug)]
@@ -78,7 +77,7 @@ pub struct Workspace {
     qkv: Vec<f32>,
     context: Vec<f32>,
     inner: Vec<f32>,
-    scratch: ShortScratch,
+    scratch: Scratch,
 }
 
 impl Bert {
@@ -168,7 +167,7 @@ impl Bert {
         for block in &self.blocks {
             self.multiply(block.qkv, n, h, states, 3 * h, qkv, Write::Set);
             add_bias(qkv, &v[block.qkv.bias..][..3 * h]);
-            attention.forward_short(spans, qkv, qp, qkv, kp, vp, context, place(h, 0), scratch);
+            attention.forward(spans, qkv, qp, qkv, kp, vp, context, place(h, 0), scratch);
             self.multiply(block.attended, n, h, context, h, states, Write::Add);
             self.norm_after(block.attended, block.attended_norm, states);
             self.multiply(block.up, n, h, states, self.inner, inner, Write::Set);

@@ -44,7 +44,6 @@ pub mod gemm;
 pub mod math;
 pub mod norm;
 pub mod post_norm;
-pub mod short_attention;
 pub mod silu_attention;
 pub mod squared_error;
 
