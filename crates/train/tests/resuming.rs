@@ -209,7 +209,7 @@ fn a_checkpoint_of_another_training_is_refused() {
 
 /// Options of the process that is killed.
 fn long() -> TrainOptions {
-    TrainOptions { epochs: 12, checkpoint_steps: 1, patience: 0, ..options() }
+    TrainOptions { epochs: 100, checkpoint_steps: 1, patience: 0, ..options() }
 }
 
 /// Not a test of its own: the process that the next test kills.
@@ -246,7 +246,7 @@ fn processes_that_are_killed_end_in_the_same_bytes() {
         killed.push(step());
     }
     assert!(killed.windows(2).all(|w| w[0] < w[1]), "{killed:?}");
-    assert!(killed[killed.len() - 1] < 120, "too fast to be killed: {killed:?}");
+    assert!(killed[killed.len() - 1] < 1000, "too fast to be killed: {killed:?}");
     assert!(spawn().wait().unwrap().success());
     let mut model = Tiny::new(5);
     let end = go(&mut model, &long(), dir.path(), &quiet()).unwrap();
