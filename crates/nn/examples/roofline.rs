@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p sidereal-nn --example roofline`. One thread. The roofs are measured
 //! first: the rate of a 1024 x 1024 x 192 product, which lies in the second-level cache, and the
-//! bandwidth of reading 256 MiB. The least time of a kernel is that of its products at the one, or
+//! bandwidth of adding one buffer of 256 MiB to another. The least time of a kernel is that of its products at the one, or
 //! of its bytes at the other, whichever is longer; a kernel whose data stay in cache can take less
 //! than the second.
 
@@ -12,7 +12,7 @@
 mod cases;
 
 use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
-use sidereal_nn::kernels::math::sum;
+use sidereal_nn::kernels::math::axpy;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -39,8 +39,10 @@ fn main() {
         gemm(m, n, k, Mat::rows(&a, k), Mat::rows(&b, n), &mut c, n, Write::Set);
     });
     let flops = 2.0 * (m * n * k) as f64 / product;
-    let big = vec![1f32; 64 << 20];
-    let bandwidth = 4.0 * big.len() as f64 / seconds(|| _ = black_box(sum(&big)));
+    let (source, mut target) = (vec![1f32; 64 << 20], vec![0f32; 64 << 20]);
+    let add = seconds(|| axpy(1.0, black_box(&source), black_box(&mut target)));
+    let bandwidth = 12.0 * source.len() as f64 / add;
+    drop((source, target));
     println!("matrix products {:.0} GFLOP/s, memory {:.0} GB/s\n", flops / 1e9, bandwidth / 1e9);
     println!(
         "| kernel, forward and backward | µs | GFLOP/s | GB/s | share of the roof | candle µs | candle / ours |"
