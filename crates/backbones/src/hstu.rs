@@ -46,7 +46,7 @@ options! {
 }
 
 /// Rows that the reference adds behind a history for its output.
-const OUTPUT_ROWS: usize = 11;
+pub(crate) const OUTPUT_ROWS: usize = 11;
 
 /// The model.
 #[derive(Debug, Clone)]

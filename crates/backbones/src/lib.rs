@@ -7,7 +7,7 @@
 //! | `sasrec` | [`sasrec`] | items | dense retriever, every position in one pass |
 //! | `hstu` | [`hstu`] | items | dense retriever with SiLU attention, every position in one pass |
 //!
-//! The first three have a twin in [`plain`]: the same network in candle operations, for GPUs and as
+//! Each has a twin in [`plain`]: the same network in candle operations, for GPUs and as
 //! the oracle.
 
 pub mod causal;

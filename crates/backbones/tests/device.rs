@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::twins::{Shape, Targets, Twins, batch};
+use common::twins::{Shape, Targets, Twins, batch, with_times};
 use sidereal_nn::Device;
 
 #[test]
@@ -37,7 +37,10 @@ fn models_on_the_named_device_equal_the_fused_ones() {
     for targets in [Targets::Last, Targets::Every] {
         Twins::causal(Shape::default(), device).learn_alike(&batch(&rows, targets));
         Twins::sasrec(Shape::default(), device).learn_alike(&batch(&rows, targets));
+        let timed = with_times(batch(&rows, targets));
+        Twins::hstu(Shape::default(), device).learn_alike(&timed);
     }
     Twins::causal(Shape::default(), device).answer_alike(&batch(&with_newcomer, Targets::Last));
     Twins::sasrec(Shape::default(), device).answer_alike(&batch(&with_newcomer, Targets::Last));
+    Twins::hstu(Shape::default(), device).answer_alike(&batch(&with_newcomer, Targets::Last));
 }

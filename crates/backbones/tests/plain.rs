@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::twins::{ITEMS, Shape, Targets, Twins, batch};
+use common::twins::{ITEMS, Shape, Targets, Twins, batch, with_times};
 use proptest::prelude::*;
 use sidereal_nn::{Device, Pass};
 
@@ -77,6 +77,17 @@ proptest! {
         rows.insert(1, vec![3]);
         twins.answer_alike(&batch(&rows, Targets::Last));
     }
+
+    #[test]
+    fn hstu(shape in shapes(), rows in sequences(2..9)) {
+        let twins = Twins::hstu(shape, Device::Cpu);
+        twins.learn_alike(&batch(&rows, Targets::Last));
+        twins.learn_alike(&with_times(batch(&rows, Targets::Every)));
+        // Also for someone without a history.
+        let mut rows = rows;
+        rows.insert(1, vec![3]);
+        twins.answer_alike(&with_times(batch(&rows, Targets::Last)));
+    }
 }
 
 #[test]
@@ -121,6 +132,8 @@ fn networks_refuse_what_the_fused_models_refuse() {
         (Twins::causal(shape, Device::Cpu), &strange),
         (Twins::sasrec(shape, Device::Cpu), &alone),
         (Twins::sasrec(shape, Device::Cpu), &strange),
+        (Twins::hstu(shape, Device::Cpu), &alone),
+        (Twins::hstu(shape, Device::Cpu), &strange),
     ] {
         let error = |m: &dyn sidereal_backbones::Backbone| {
             m.forward(batch, Pass::Evaluate, &mut m.workspace()).unwrap_err().to_string()

@@ -12,7 +12,7 @@
 //! | `ops` | norms, matrices, attention, position biases |
 //! | `stack` | the pre-norm blocks |
 //! | `head` | scores of codes |
-//! | `tiger`, `causal`, `sasrec` | the networks |
+//! | `tiger`, `causal`, `sasrec`, `hstu` | the networks |
 //!
 //! Cost: dropout masks are drawn on the processor and uploaded as bytes, one for each value and
 //! attention weight; at full size that is most of a training step on a fast GPU. Sessions compute
@@ -21,6 +21,7 @@
 mod causal;
 mod grid;
 mod head;
+mod hstu;
 mod ops;
 mod sasrec;
 mod stack;
@@ -28,13 +29,16 @@ mod tiger;
 mod view;
 
 pub use causal::CausalNetwork;
+pub use hstu::HstuNetwork;
 pub use sasrec::SasrecNetwork;
 pub use tiger::TigerNetwork;
 
 use crate::{Backbone, BackboneContext, Output};
+use candle_core::Tensor;
+use grid::Grid;
 use sidereal_core::{Catalog, Error, Matrix, Result};
 use sidereal_decoding::{CodeScorer, Row};
-use sidereal_nn::candle::{CandleModel, Network, Weights};
+use sidereal_nn::candle::{CandleModel, Network, Weights, error};
 use sidereal_nn::{Batch, Device, Model};
 
 /// A network that recommends: with it, a [`CandleModel`] is a [`Backbone`].
@@ -106,7 +110,19 @@ pub struct CandleContext {
 pub fn register(catalog: &mut Catalog<dyn Backbone, CandleContext>) -> Result<()> {
     tiger::register(catalog)?;
     causal::register(catalog)?;
-    sasrec::register(catalog)
+    sasrec::register(catalog)?;
+    hstu::register(catalog)
+}
+
+/// Query vectors: the last state of each row of `batch`, zero for a row without history.
+fn last_states(states: &Tensor, grid: &Grid, batch: &Batch, width: usize) -> Result<Matrix> {
+    let mut queries = Matrix::zeros(batch.rows(), width);
+    let states = states.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(error)?;
+    for row in (0..batch.rows()).filter(|&r| !batch.history(r).is_empty()) {
+        let last = grid.places[batch.item_offsets[row + 1] as usize - 1] as usize;
+        queries.row_mut(row).copy_from_slice(&states[last * width..(last + 1) * width]);
+    }
+    Ok(queries)
 }
 
 /// Tokens of each row after a step: those of its parent, `len` of them, and the new one.

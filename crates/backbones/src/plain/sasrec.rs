@@ -116,16 +116,8 @@ impl CandleBackbone for SasrecNetwork {
     }
 
     fn queries(&self, weights: &Weights, batch: &Batch) -> Result<Matrix> {
-        let d = self.options.d_model;
-        let mut queries = Matrix::zeros(batch.rows(), d);
         let (states, grid) = self.run(weights, batch, Dropout::none()).map_err(candle::error)?;
-        let states = states.flatten_all().and_then(|t| t.to_vec1::<f32>());
-        let states = states.map_err(candle::error)?;
-        for row in (0..batch.rows()).filter(|&r| !batch.history(r).is_empty()) {
-            let last = grid.places[batch.item_offsets[row + 1] as usize - 1] as usize;
-            queries.row_mut(row).copy_from_slice(&states[last * d..(last + 1) * d]);
-        }
-        Ok(queries)
+        super::last_states(&states, &grid, batch, self.options.d_model)
     }
 }
 

@@ -3,7 +3,8 @@
 use super::fixed_table;
 use rand::Rng;
 use sidereal_backbones::causal::{Causal, CausalOptions};
-use sidereal_backbones::plain::{CausalNetwork, SasrecNetwork, TigerNetwork};
+use sidereal_backbones::hstu::{Hstu, HstuOptions};
+use sidereal_backbones::plain::{CausalNetwork, HstuNetwork, SasrecNetwork, TigerNetwork};
 use sidereal_backbones::sasrec::{Sasrec, SasrecOptions};
 use sidereal_backbones::tiger::{Tiger, TigerOptions};
 use sidereal_backbones::{Backbone, Output};
@@ -132,6 +133,21 @@ impl Twins {
         Self::new(Box::new(Sasrec::new(options, ITEMS, 3).unwrap()), Box::new(plain))
     }
 
+    pub fn hstu(s: Shape, device: Device) -> Self {
+        let options = HstuOptions {
+            // Wide for the reason that sasrec has.
+            d_model: s.heads * (s.head_width + 12),
+            layers: s.layers,
+            heads: s.heads,
+            d_qk: s.head_width,
+            d_v: s.head_width + 12,
+            dropout: s.dropout,
+            max_history: 10,
+        };
+        let plain = HstuNetwork::model(options.clone(), ITEMS, 4, device).unwrap();
+        Self::new(Box::new(Hstu::new(options, ITEMS, 4).unwrap()), Box::new(plain))
+    }
+
     /// Outputs and gradients agree, without dropout and with the masks of a training pass.
     pub fn learn_alike(&self, batch: &Batch) {
         for pass in [Pass::Evaluate, Pass::Train { key: 77 }] {
@@ -247,6 +263,12 @@ pub enum Targets {
     Last,
     /// Every item but the first.
     Every,
+}
+
+/// Times from a second to decades apart, some of them equal.
+pub fn with_times(mut batch: Batch) -> Batch {
+    batch.times = (0..batch.items.len() as i64).map(|i| (i / 2).pow(5) * 997).collect();
+    batch
 }
 
 /// A batch of these sequences with users.
