@@ -114,7 +114,10 @@ impl Hstu {
             return Err(Error::mismatch(format!("{times} times for {n} history items")));
         }
         keys.clone_from(&batch.times);
-        *queries = if keys.is_empty() { Vec::new() } else { next_times(keys, spans) };
+        queries.clone_from(keys);
+        if !queries.is_empty() {
+            next_times(queries, spans);
+        }
         Ok(())
     }
 

@@ -33,7 +33,8 @@ fn fused(c: &mut Criterion) {
         let (position, time) = (values(n), values(BUCKETS));
         let spans = [Span { q: 0, q_len: n, k: 0, k_len: n }];
         let keys = times(n);
-        let queries = next_times(&keys, &spans);
+        let mut queries = keys.clone();
+        next_times(&mut queries, &spans);
         let [qp, kp, vp] = [0, 1, 2].map(|i| Place { ld: 3 * inner, offset: i * inner });
         let op = Place { ld: inner, offset: 0 };
         let (mut out, mut dx) = (vec![0.0; n * inner], vec![0.0; x.len()]);
@@ -82,7 +83,8 @@ fn composition(c: &mut Criterion) {
     for n in [512, 2048] {
         let cells = || (0..n).flat_map(|i| (0..n).map(move |j| (i, j)));
         let keys = times(n);
-        let queries = next_times(&keys, &[Span { q: 0, q_len: n, k: 0, k_len: n }]);
+        let mut queries = keys.clone();
+        next_times(&mut queries, &[Span { q: 0, q_len: n, k: 0, k_len: n }]);
         let distance: Vec<u32> = cells().map(|(i, j)| (n - 1 + j.min(i) - i) as u32).collect();
         let bucket: Vec<u32> =
             cells().map(|(i, j)| time_bucket(queries[i], keys[j], BUCKETS) as u32).collect();

@@ -52,7 +52,8 @@ fn hstu(n: usize, d: usize, max: usize, threads: usize) -> f64 {
     let block = HstuBlock::new(&mut params, "layer", shape);
     let spans = [Span { q: 0, q_len: n, k: 0, k_len: n }];
     let keys: Vec<i64> = (0..n as i64).map(|i| 1_500_000_000 + 3000 * i + i * 977 % 2999).collect();
-    let queries = next_times(&keys, &spans);
+    let mut queries = keys.clone();
+    next_times(&mut queries, &spans);
     let pass = HstuPass {
         spans: &spans,
         times: Some(Times { queries: &queries, keys: &keys }),

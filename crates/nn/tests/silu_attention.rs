@@ -119,7 +119,11 @@ fn check(case: &Case) {
     let (table, buckets) = (random(reach.max(1), key ^ 3), random(129, key ^ 4));
     let key_times = times(case.time.unwrap_or(Clock::Still), k_rows, key);
     let query_times = match joint {
-        true => next_times(&key_times, &spans),
+        true => {
+            let mut times = key_times.clone();
+            next_times(&mut times, &spans);
+            times
+        }
         false => times(case.time.unwrap_or(Clock::Still), q_rows, key ^ 5),
     };
     let layer = SiluAttention {

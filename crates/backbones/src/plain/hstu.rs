@@ -76,7 +76,8 @@ impl HstuNetwork {
             Span { q: start - n, q_len: n, k: start - n, k_len: n }
         };
         let spans: Vec<Span> = lens.iter().map(span).collect();
-        let queries = next_times(&batch.times, &spans);
+        let mut queries = batch.times.clone();
+        next_times(&mut queries, &spans);
         let mut time = vec![0u32; lens.len() * len * len];
         for (g, span) in spans.iter().enumerate() {
             for i in 0..span.q_len {

@@ -67,15 +67,12 @@ fn bucket(difference: f32, starts: &[f32; MAX_BUCKETS + 1]) -> usize {
     guess + usize::from(x >= starts[guess + 1])
 }
 
-/// Times of query rows as the reference has them: each row gets the time of the next row of its
-/// span, the last row its own. `spans` give first row and length.
-pub fn next_times(times: &[i64], spans: &[super::Span]) -> Vec<i64> {
-    let mut next = times.to_vec();
+/// Turns times of rows into those of queries as the reference has them: each row gets the time of
+/// the next row of its span, the last row keeps its own. `spans` give first row and length.
+pub fn next_times(times: &mut [i64], spans: &[super::Span]) {
     for span in spans.iter().filter(|s| s.q_len > 0) {
-        next.copy_within(span.q + 1..span.q + span.q_len, span.q);
-        next[span.q + span.q_len - 1] = times[span.q + span.q_len - 1];
+        times.copy_within(span.q + 1..span.q + span.q_len, span.q);
     }
-    next
 }
 
 /// Where a tile lies in its span.
@@ -365,6 +362,8 @@ mod tests {
     fn queries_take_the_time_of_the_next_row() {
         let span = |q, q_len| super::super::Span { q, q_len, k: q, k_len: q_len };
         let times = [1, 2, 3, 4, 5, 6];
-        assert_eq!(next_times(&times, &[span(0, 3), span(3, 0), span(4, 2)]), [2, 3, 3, 4, 6, 6]);
+        let mut next = times.to_vec();
+        next_times(&mut next, &[span(0, 3), span(3, 0), span(4, 2)]);
+        assert_eq!(next, [2, 3, 3, 4, 6, 6]);
     }
 }

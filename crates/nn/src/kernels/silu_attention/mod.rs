@@ -75,6 +75,18 @@ pub struct Scratch {
     packed: Lines,
     workers: Vec<Worker>,
     lanes: Vec<Lane>,
+    lists: Lists,
+}
+
+/// Lists of work, kept so that a pass on one thread allocates nothing.
+#[derive(Debug, Default)]
+struct Lists {
+    queries: Vec<Block>,
+    keys: Vec<Block>,
+    /// Number of the first packed tile of each span.
+    bases: Vec<usize>,
+    /// What each lane has so far.
+    load: Vec<usize>,
 }
 
 /// Buffers of one thread.
@@ -209,14 +221,15 @@ impl Input<'_> {
     ) {
         self.layer.check(spans);
         let (heads, widths) = (self.layer.heads, self.layer.widths());
-        let Scratch { packed, workers, .. } = scratch;
+        let Scratch { packed, workers, lists, .. } = scratch;
+        let Lists { queries, keys, bases, .. } = lists;
         ready(workers, threads);
 
-        let keys = blocks(spans, KEYS, |s| s.k_len);
+        blocks(spans, KEYS, |s| s.k_len, keys);
         let stride = heads * KEYS * (widths.key + widths.value_row());
         packed.size(keys.len() * stride);
         let tiles = packed.all_mut().chunks_exact_mut(stride.max(1));
-        each(few(workers, keys.len()), keys.iter().zip(tiles).collect(), |_, (b, tile)| {
+        each(few(workers, keys.len()), keys.iter().zip(tiles), |_, (b, tile)| {
             let row = b.span.k + b.first;
             for (h, part) in tile.chunks_exact_mut(stride / heads).enumerate() {
                 let (k, v) = part.split_at_mut(KEYS * widths.key);
@@ -226,24 +239,22 @@ impl Input<'_> {
             }
         });
 
-        // Blocks of query rows in the order of the output, each with its part of it.
-        let mut queries = blocks(spans, QUERIES, |s| s.q_len);
-        let bases = bases(spans, KEYS, |s| s.k_len);
+        // Blocks of query rows from the last to the first, each with its part of the output: those
+        // of a span that see most come first, so that threads end together.
+        blocks(spans, QUERIES, |s| s.q_len, queries);
+        first_tiles(spans, KEYS, |s| s.k_len, bases);
         queries.iter_mut().for_each(|b| b.base = bases[b.base]);
-        queries.sort_by_key(|b| b.span.q + b.first);
-        let (mut rest, mut taken) = (out, 0);
-        let mut items = Vec::with_capacity(queries.len());
-        for b in queries {
-            let (start, end) = (b.span.q + b.first, b.span.q + b.first + b.rows);
-            assert!(start * op.ld >= taken, "query rows of spans overlap");
-            let (_, after) = rest.split_at_mut(start * op.ld - taken);
-            let len = (b.rows * op.ld).min(after.len());
-            let (part, after) = after.split_at_mut(len);
-            (rest, taken) = (after, end * op.ld);
-            items.push((b, part));
-        }
-        // The costliest first, so that threads end together.
-        items.sort_by_key(|(b, _)| std::cmp::Reverse(b.first));
+        queries.sort_unstable_by_key(|b| b.span.q + b.first);
+        let apart = |w: &[Block]| w[0].span.q + w[0].first + w[0].rows <= w[1].span.q + w[1].first;
+        assert!(queries.windows(2).all(apart), "query rows of spans overlap");
+        let mut rest = out;
+        let items = queries.iter().rev().map(|b| {
+            let start = (b.span.q + b.first) * op.ld;
+            let (before, part) = std::mem::take(&mut rest).split_at_mut(start);
+            let len = (b.rows * op.ld).min(part.len());
+            rest = before;
+            (*b, &mut part[..len])
+        });
         let packed = packed.all();
         each(workers, items, |worker, (b, part)| {
             self.forward_block(&b, packed, stride, worker);
@@ -306,14 +317,16 @@ impl Input<'_> {
         self.layer.check(spans);
         let (heads, widths) = (self.layer.heads, self.layer.widths());
         let (key, value) = (widths.key_row(), widths.value_row());
-        let Scratch { packed, workers, lanes } = scratch;
+        let Scratch { packed, workers, lanes, lists } = scratch;
         ready(workers, threads);
 
-        let queries = blocks(spans, QUERIES, |s| s.q_len);
+        let lanes = deal(lanes, spans, lists);
+        let queries = &mut lists.queries;
+        blocks(spans, QUERIES, |s| s.q_len, queries);
         let stride = heads * QUERIES * (key + value);
         packed.size(queries.len() * stride);
         let tiles = packed.all_mut().chunks_exact_mut(stride.max(1));
-        each(few(workers, queries.len()), queries.iter().zip(tiles).collect(), |_, (b, tile)| {
+        each(few(workers, queries.len()), queries.iter().zip(tiles), |_, (b, tile)| {
             let row = b.span.q + b.first;
             let (w, x) = (widths.key, widths.value);
             for (h, part) in tile.chunks_exact_mut(stride / heads).enumerate() {
@@ -325,7 +338,6 @@ impl Input<'_> {
             }
         });
 
-        let lanes = deal(lanes, spans);
         let dq_len = queries.len() * heads * QUERIES * key;
         for lane in lanes.iter_mut() {
             let position = self.layer.position.filter(|_| tables.position.is_some());
@@ -337,7 +349,7 @@ impl Input<'_> {
             t.resize(time.map_or(0, |t| t.table.len()), 0.0);
         }
         let packed = packed.all();
-        each(workers, lanes.iter_mut().collect(), |worker, lane: &mut Lane| {
+        each(workers, lanes.iter_mut(), |worker, lane: &mut Lane| {
             lane.dq.size(dq_len);
             lane.dq.all_mut()[..dq_len].fill(0.0);
             let stride = heads * KEYS * (key + value);
@@ -348,7 +360,7 @@ impl Input<'_> {
             }
         });
 
-        self.collect(&queries, lanes, &mut grads);
+        self.collect(queries, lanes, &mut grads);
         if let Some(table) = tables.position {
             for lane in lanes.iter() {
                 table.iter_mut().zip(&lane.tables.position).for_each(|(t, g)| *t += g);
@@ -482,45 +494,47 @@ fn seen(span: &Span, count: usize, first: usize, keys: usize) -> Seen {
 }
 
 /// Number of the first packed tile of each span.
-fn bases(spans: &[Span], size: usize, len: impl Fn(&Span) -> usize) -> Vec<usize> {
+fn first_tiles(spans: &[Span], size: usize, len: impl Fn(&Span) -> usize, out: &mut Vec<usize>) {
     let mut next = 0;
-    let base = |s| {
+    out.clear();
+    out.extend(spans.iter().map(|s| {
         let base = next;
         next += len(s).div_ceil(size);
         base
-    };
-    spans.iter().map(base).collect()
+    }));
 }
 
 /// Runs of `size` rows of all spans in order; `base` is the number of the span.
-fn blocks(spans: &[Span], size: usize, len: impl Fn(&Span) -> usize) -> Vec<Block> {
-    let mut out = Vec::new();
+fn blocks(spans: &[Span], size: usize, len: impl Fn(&Span) -> usize, out: &mut Vec<Block>) {
+    out.clear();
     for (base, &span) in spans.iter().enumerate() {
         let n = len(&span);
         let block = |first| Block { span, first, rows: size.min(n - first), base };
         out.extend((0..n).step_by(size).map(block));
     }
-    out
 }
 
 /// Deals all key blocks to lanes by the queries that see them, the costliest first, each to the
 /// lane with the least so far.
-fn deal<'a>(lanes: &'a mut Vec<Lane>, spans: &[Span]) -> &'a mut [Lane] {
+fn deal<'a>(lanes: &'a mut Vec<Lane>, spans: &[Span], lists: &mut Lists) -> &'a mut [Lane] {
     let pairs = spans.iter().map(|s| s.q_len * s.k_len).max().unwrap_or(0);
     let n = if pairs < LONG { 1 } else { LANES };
     lanes.resize_with(n.max(lanes.len()), Lane::default);
     let lanes = &mut lanes[..n];
     lanes.iter_mut().for_each(|l| l.blocks.clear());
-    let bases = bases(spans, QUERIES, |s| s.q_len);
-    let mut blocks = blocks(spans, KEYS, |s| s.k_len);
-    blocks.iter_mut().for_each(|b| b.base = bases[b.base]);
+    let Lists { keys, bases, load, .. } = lists;
+    first_tiles(spans, QUERIES, |s| s.q_len, bases);
+    blocks(spans, KEYS, |s| s.k_len, keys);
     let cost = |b: &Block| {
         let start = (b.first + b.span.q_len).saturating_sub(b.span.k_len);
         b.span.q_len.saturating_sub(start)
     };
-    blocks.sort_by_key(|b| std::cmp::Reverse(cost(b)));
-    let mut load = vec![0; n];
-    for b in blocks {
+    // Spans are told apart by their number, which `base` still holds.
+    keys.sort_unstable_by_key(|b| (std::cmp::Reverse(cost(b)), b.base, b.first));
+    load.clear();
+    load.resize(n, 0);
+    for mut b in keys.iter().copied() {
+        b.base = bases[b.base];
         let least = (0..n).min_by_key(|&l| load[l]).unwrap_or(0);
         load[least] += cost(&b);
         lanes[least].blocks.push(b);
@@ -539,13 +553,17 @@ fn few(workers: &mut [Worker], blocks: usize) -> &mut [Worker] {
 }
 
 /// Hands items to workers, a thread of rayon's pool each; items come in order to whoever is free.
-fn each<T: Send>(workers: &mut [Worker], items: Vec<T>, work: impl Fn(&mut Worker, T) + Sync) {
+fn each<T: Send>(
+    workers: &mut [Worker],
+    items: impl ExactSizeIterator<Item = T> + Send,
+    work: impl Fn(&mut Worker, T) + Sync,
+) {
     let busy = workers.len().min(items.len());
     if busy <= 1 {
         let Some(worker) = workers.first_mut() else { return };
-        return items.into_iter().for_each(|item| work(worker, item));
+        return items.for_each(|item| work(worker, item));
     }
-    let queue = Mutex::new(items.into_iter());
+    let queue = Mutex::new(items);
     let next = || queue.lock().unwrap_or_else(|e| e.into_inner()).next();
     let run = |worker: &mut Worker| {
         while let Some(item) = next() {

@@ -31,7 +31,8 @@ fn run(isa: Isa, lengths: &[usize], heads: usize, width: Widths, threads: usize)
     let longest = lengths.iter().copied().max().unwrap_or(0);
     let (position, time) = (values(longest, 3), values(129, 4));
     let keys: Vec<i64> = (0..row as i64).map(|i| i * i * 977 + (i % 7) * 100_000).collect();
-    let queries = next_times(&keys, &spans);
+    let mut queries = keys.clone();
+    next_times(&mut queries, &spans);
     let layer = SiluAttention {
         heads,
         width: width.key,
