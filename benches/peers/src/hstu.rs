@@ -37,7 +37,8 @@ pub fn run(work: &Path, threads: usize, n: usize, peer: Peer) -> Result<(), Box<
     drop(bytes);
 
     let spans = [Span { q: 0, q_len: n, k: 0, k_len: n }];
-    let queries = next_times(&keys, &spans);
+    let mut queries = keys.clone();
+    next_times(&mut queries, &spans);
     let layer = SiluAttention {
         heads: HEADS,
         width: WIDTH,
