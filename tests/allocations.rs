@@ -3,10 +3,11 @@
 #![allow(missing_docs, clippy::expect_used)]
 
 use sidereal::backbones::Backbone;
+use sidereal::backbones::hstu::{Hstu, HstuOptions};
 use sidereal::backbones::tiger::{Tiger, TigerOptions};
 use sidereal::core::{CodeOrder, ItemId, Result, Run, SidTable};
-use sidereal::losses::{CrossEntropy, CrossEntropyOptions};
-use sidereal::nn::{Batch, BatchBuilder};
+use sidereal::losses::{CrossEntropy, CrossEntropyOptions, FullSoftmax, FullSoftmaxOptions};
+use sidereal::nn::{Batch, BatchBuilder, Objective};
 use sidereal::train::source::NoValidation;
 use sidereal::train::{Examples, TrainOptions, train};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -72,11 +73,13 @@ impl Examples for Histories {
     }
 }
 
-/// Allocations of each step but the first ones and the last.
-fn allocations(threads: usize) -> Vec<u64> {
+fn table() -> Arc<SidTable> {
     let codes: Vec<[u32; 3]> = (0..ITEMS).map(|i| [i % 4, i / 4 % 4, i / 16]).collect();
     let rows = codes.iter().enumerate().map(|(i, c)| (ItemId(i as u32), &c[..]));
-    let table = SidTable::new(ITEMS as usize, CodeOrder::Sequence, rows).expect("distinct items");
+    Arc::new(SidTable::new(ITEMS as usize, CodeOrder::Sequence, rows).expect("distinct items"))
+}
+
+fn tiger() -> Tiger {
     let options = TigerOptions {
         d_model: 32,
         d_ff: 64,
@@ -86,10 +89,19 @@ fn allocations(threads: usize) -> Vec<u64> {
         d_kv: 16,
         ..TigerOptions::default()
     };
-    let mut model = Tiger::new(options, 3, 4, 0).expect("valid options");
-    let objective = CrossEntropy::new(CrossEntropyOptions::default()).expect("defaults");
+    Tiger::new(options, 3, 4, 0).expect("valid options")
+}
+
+fn hstu() -> Hstu {
+    let options =
+        HstuOptions { d_model: 16, d_qk: 16, d_v: 16, max_history: 5, ..Default::default() };
+    Hstu::new(options, ITEMS as usize, 0).expect("valid options")
+}
+
+/// Allocations of each step but the first ones and the last.
+fn allocations(model: &mut dyn Backbone, objective: &dyn Objective, threads: usize) -> Vec<u64> {
     let histories = Histories {
-        builder: BatchBuilder::new(Some(Arc::new(table)), 5),
+        builder: BatchBuilder::new(Some(table()), 5),
         at: Mutex::new(Vec::with_capacity(4096)),
         filled: Mutex::new(0),
     };
@@ -108,7 +120,7 @@ fn allocations(threads: usize) -> Vec<u64> {
     let run = Run { threads, ..Run::quiet(0) };
     train(
         model.as_model_mut(),
-        &objective,
+        objective,
         &histories,
         &mut NoValidation,
         &options,
@@ -124,10 +136,14 @@ fn allocations(threads: usize) -> Vec<u64> {
 // One test, so that no other test of this program allocates at the same time.
 #[test]
 fn a_step_in_steady_state_allocates_nothing() {
-    let alone = allocations(1);
+    let codes = CrossEntropy::new(CrossEntropyOptions::default()).expect("defaults");
+    let items = FullSoftmax::new(FullSoftmaxOptions::default()).expect("defaults");
+    let alone = allocations(&mut tiger(), &codes, 1);
+    assert!(alone.iter().all(|n| *n == 0), "{alone:?}");
+    let alone = allocations(&mut hstu(), &items, 1);
     assert!(alone.iter().all(|n| *n == 0), "{alone:?}");
     // With two threads a buffer grows when a thread meets its first micro-batch, at some step.
-    let two = allocations(2);
+    let two = allocations(&mut tiger(), &codes, 2);
     let with = two.iter().filter(|n| **n > 0).count();
     assert!(with <= 2, "{two:?}");
 }
