@@ -15,6 +15,7 @@
 //! compares by dot product; a batch without times loses the time bias only (the reference loses the
 //! position bias too).
 
+use crate::dense::{Histories, last_states, target_rows};
 use crate::{Backbone, BackboneContext, Output};
 use sidereal_core::{Catalog, Entry, Error, Matrix, Result, options};
 use sidereal_nn::bag::ItemMatrix;
@@ -22,7 +23,7 @@ use sidereal_nn::hstu::{HstuBlock, HstuPass, HstuShape, HstuState, RelativeTable
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::kernels::embedding;
 use sidereal_nn::kernels::math::size;
-use sidereal_nn::kernels::silu_attention::{Span, next_times};
+use sidereal_nn::kernels::silu_attention::next_times;
 use sidereal_nn::{Batch, Init, Model, Params, Pass, Slot, Workspace};
 
 options! {
@@ -93,22 +94,8 @@ impl Hstu {
 
     /// Item and position rows of all history items, spans and times of the rows.
     fn input(&self, batch: &Batch, rows: &mut Rows) -> Result<()> {
-        let Rows { ids, places, spans, keys, queries } = rows;
-        ids.clear();
-        places.clear();
-        spans.clear();
-        for row in 0..batch.rows() {
-            let (start, history) = (ids.len(), batch.history(row));
-            if history.len() > self.options.max_history {
-                return Err(Error::mismatch("a history is longer than backbone.max_history"));
-            }
-            ids.extend(history.iter().map(|i| i.0));
-            places.extend(0..history.len() as u32);
-            spans.push(Span { q: start, q_len: history.len(), k: start, k_len: history.len() });
-        }
-        if let Some(bad) = ids.iter().find(|i| **i as usize >= self.n_items) {
-            return Err(Error::mismatch(format!("item {bad} of {} items", self.n_items)));
-        }
+        rows.histories.fill(batch, self.options.max_history, self.n_items)?;
+        let Rows { histories: Histories { ids, spans, .. }, keys, queries } = rows;
         if !batch.times.is_empty() && batch.times.len() != ids.len() {
             let (times, n) = (batch.times.len(), ids.len());
             return Err(Error::mismatch(format!("{times} times for {n} history items")));
@@ -123,13 +110,14 @@ impl Hstu {
 
     /// States of all rows into the last of `s.states`.
     fn run(&self, dropout: Dropout, rows: &Rows, s: &mut Hidden) {
-        let (w, d, n) = (self.params.values(), self.options.d_model, rows.ids.len());
+        let Histories { ids, places, .. } = &rows.histories;
+        let (w, d, n) = (self.params.values(), self.options.d_model, ids.len());
         s.states.resize_with(self.blocks.len() + 1, Vec::new);
         s.blocks.resize_with(self.blocks.len(), HstuState::default);
         s.states.iter_mut().for_each(|x| size(x, n * d));
         size(&mut s.places, n * d);
-        embedding::gather(self.items.of(w), d, &rows.ids, &mut s.states[0]);
-        embedding::gather(self.positions.of(w), d, &rows.places, &mut s.places);
+        embedding::gather(self.items.of(w), d, ids, &mut s.states[0]);
+        embedding::gather(self.positions.of(w), d, places, &mut s.places);
         let factor = (d as f32).sqrt();
         s.states[0].iter_mut().zip(&s.places).for_each(|(x, p)| *x = *x * factor + p);
         dropout.apply(0, &mut s.states[0]);
@@ -144,9 +132,7 @@ impl Hstu {
 /// What the rows of a micro-batch are.
 #[derive(Default)]
 struct Rows {
-    ids: Vec<u32>,
-    places: Vec<u32>,
-    spans: Vec<Span>,
+    histories: Histories,
     /// Times of keys and queries; empty without.
     keys: Vec<i64>,
     queries: Vec<i64>,
@@ -157,7 +143,7 @@ impl Rows {
     fn pass(&self, dropout: Dropout, i: usize) -> HstuPass<'_> {
         let times =
             (!self.keys.is_empty()).then_some(Times { queries: &self.queries, keys: &self.keys });
-        HstuPass { spans: &self.spans, times, dropout, site: 1 + i as u32, threads: 1 }
+        HstuPass { spans: &self.histories.spans, times, dropout, site: 1 + i as u32, threads: 1 }
     }
 }
 
@@ -197,13 +183,7 @@ impl Model for Hstu {
         bag.clear();
         self.input(batch, &mut s.rows)?;
         self.run(Dropout::new(self.options.dropout, pass), &s.rows, &mut s.hidden);
-        s.targets.clear();
-        for t in &batch.targets {
-            if t.position == 0 {
-                return Err(Error::mismatch("a dense query needs at least one history item"));
-            }
-            s.targets.push(batch.item_offsets[t.row as usize] + t.position - 1);
-        }
+        target_rows(batch, &mut s.targets)?;
         let d = self.options.d_model;
         let field = bag.put("query", 0, s.targets.len(), d);
         let output = &s.hidden.states[self.blocks.len()];
@@ -220,7 +200,7 @@ impl Model for Hstu {
         grads: &mut [f32],
     ) -> Result<()> {
         let (s, bag) = crate::scratch_of::<Scratch>(workspace)?;
-        let (w, d, n) = (self.params.values(), self.options.d_model, s.rows.ids.len());
+        let (w, d, n) = (self.params.values(), self.options.d_model, s.rows.histories.ids.len());
         s.dy.clear();
         s.dy.resize(n * d, 0.0);
         size(&mut s.dx, n * d);
@@ -233,10 +213,10 @@ impl Model for Hstu {
             std::mem::swap(&mut s.dx, &mut s.dy);
         }
         dropout.apply(0, &mut s.dy);
-        embedding::scatter_add(self.positions.of_mut(grads), d, &s.rows.places, &s.dy);
+        embedding::scatter_add(self.positions.of_mut(grads), d, &s.rows.histories.places, &s.dy);
         let factor = (d as f32).sqrt();
         s.dy.iter_mut().for_each(|g| *g *= factor);
-        embedding::scatter_add(self.items.of_mut(grads), d, &s.rows.ids, &s.dy);
+        embedding::scatter_add(self.items.of_mut(grads), d, &s.rows.histories.ids, &s.dy);
         Ok(())
     }
 }
@@ -255,13 +235,8 @@ impl Backbone for Hstu {
         let (mut rows, mut hidden) = (Rows::default(), Hidden::default());
         self.input(batch, &mut rows)?;
         self.run(Dropout::none(), &rows, &mut hidden);
-        let (d, output) = (self.options.d_model, &hidden.states[self.blocks.len()]);
-        let mut queries = Matrix::zeros(batch.rows(), d);
-        for (row, span) in rows.spans.iter().enumerate().filter(|(_, s)| s.q_len > 0) {
-            let last = (span.q + span.q_len - 1) * d;
-            queries.row_mut(row).copy_from_slice(&output[last..last + d]);
-        }
-        Ok(queries)
+        let output = &hidden.states[self.blocks.len()];
+        Ok(last_states(batch, output, self.options.d_model, |row| row))
     }
 
     fn item_vectors(&self) -> Result<&[f32]> {

@@ -17,6 +17,7 @@ pub mod recommend;
 pub mod sasrec;
 pub mod tiger;
 
+mod dense;
 mod transformer;
 
 pub use plain::{CandleBackbone, CandleContext};

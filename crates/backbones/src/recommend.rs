@@ -6,7 +6,7 @@ use sidereal_core::{
     Error, ItemId, Recommendation, Recommender, Request, Response, Result, Run, SidTable, seed,
 };
 use sidereal_decoding::{Constraint, Decoder, Hypothesis, Trie, Without};
-use sidereal_nn::{Batch, BatchBuilder};
+use sidereal_nn::{Batch, BatchBuilder, parallel};
 use std::sync::Arc;
 
 /// Requests scored together: enough rows to fill the matrix products, few enough for the cache.
@@ -227,10 +227,7 @@ fn in_groups(
     let answers: Vec<Vec<Response>> = if run.threads <= 1 {
         requests.chunks(GROUP).enumerate().map(group).collect::<Result<_>>()?
     } else {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(run.threads)
-            .build()
-            .map_err(|e| Error::other("starting threads", e))?;
+        let pool = parallel::pool(run.threads)?;
         pool.install(|| requests.par_chunks(GROUP).enumerate().map(group).collect::<Result<_>>())?
     };
     run.emit(sidereal_core::Event::Finished { task: "recommend" });

@@ -9,11 +9,12 @@
 //! Deviations: the paper normalises the queries only and has no output projection; here the usual
 //! pre-norm block is used. Vectors start at N(0, 0.02) as later code bases do.
 
+use crate::dense::{Histories, last_states, target_rows};
 use crate::transformer::{NormKind, Shape, Stack, StackState};
 use crate::{Backbone, BackboneContext, Output};
 use sidereal_core::{Catalog, Entry, Error, Matrix, Result, options};
 use sidereal_nn::bag::ItemMatrix;
-use sidereal_nn::kernels::attention::{Mask, Span};
+use sidereal_nn::kernels::attention::Mask;
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::kernels::embedding;
 use sidereal_nn::kernels::math::size;
@@ -88,33 +89,12 @@ impl Sasrec {
         Ok(Sasrec { options, params, n_items, items, positions, stack })
     }
 
-    /// Item and position rows of all history items, and the span of each row.
-    fn input(
-        &self,
-        batch: &Batch,
-        ids: &mut Vec<u32>,
-        places: &mut Vec<u32>,
-        spans: &mut Vec<Span>,
-    ) -> Result<()> {
-        ids.clear();
-        places.clear();
-        spans.clear();
-        for row in 0..batch.rows() {
-            let (start, history) = (ids.len(), batch.history(row));
-            if history.len() > self.options.max_history {
-                return Err(Error::mismatch("a history is longer than backbone.max_history"));
-            }
-            ids.extend(history.iter().map(|i| i.0));
-            places.extend(0..history.len() as u32);
-            spans.push(Span { q: start, q_len: history.len(), k: start, k_len: history.len() });
-        }
-        if let Some(bad) = ids.iter().find(|i| **i as usize >= self.n_items) {
-            return Err(Error::mismatch(format!("item {bad} of {} items", self.n_items)));
-        }
-        Ok(())
+    fn input(&self, batch: &Batch, rows: &mut Histories) -> Result<()> {
+        rows.fill(batch, self.options.max_history, self.n_items)
     }
 
-    fn run(&self, dropout: Dropout, ids: &[u32], places: &[u32], spans: &[Span], s: &mut Hidden) {
+    fn run(&self, dropout: Dropout, rows: &Histories, s: &mut Hidden) {
+        let Histories { ids, places, spans } = rows;
         let (w, d) = (self.params.values(), self.options.d_model);
         size(&mut s.stack.x, ids.len() * d);
         embedding::gather(self.items.of(w), d, ids, &mut s.stack.x);
@@ -134,11 +114,9 @@ struct Hidden {
 #[derive(Default)]
 struct Scratch {
     hidden: Hidden,
-    ids: Vec<u32>,
-    places: Vec<u32>,
-    spans: Vec<Span>,
+    rows: Histories,
     /// State row of each target.
-    rows: Vec<u32>,
+    targets: Vec<u32>,
     d_output: Vec<f32>,
 }
 
@@ -158,19 +136,13 @@ impl Model for Sasrec {
     fn forward(&self, batch: &Batch, pass: Pass, workspace: &mut Workspace) -> Result<()> {
         let (s, bag) = crate::scratch_of::<Scratch>(workspace)?;
         bag.clear();
-        self.input(batch, &mut s.ids, &mut s.places, &mut s.spans)?;
+        self.input(batch, &mut s.rows)?;
         let dropout = Dropout::new(self.options.dropout, pass);
-        self.run(dropout, &s.ids, &s.places, &s.spans, &mut s.hidden);
-        s.rows.clear();
-        for t in &batch.targets {
-            if t.position == 0 {
-                return Err(Error::mismatch("a dense query needs at least one history item"));
-            }
-            s.rows.push(batch.item_offsets[t.row as usize] + t.position - 1);
-        }
+        self.run(dropout, &s.rows, &mut s.hidden);
+        target_rows(batch, &mut s.targets)?;
         let d = self.options.d_model;
-        let field = bag.put("query", 0, s.rows.len(), d);
-        embedding::gather(&s.hidden.stack.output, d, &s.rows, &mut field.value);
+        let field = bag.put("query", 0, s.targets.len(), d);
+        embedding::gather(&s.hidden.stack.output, d, &s.targets, &mut field.value);
         bag.items = Some(ItemMatrix { slot: self.items, rows: self.n_items, cols: d });
         Ok(())
     }
@@ -185,13 +157,13 @@ impl Model for Sasrec {
         let (s, bag) = crate::scratch_of::<Scratch>(workspace)?;
         let (w, d) = (self.params.values(), self.options.d_model);
         s.d_output.clear();
-        s.d_output.resize(s.ids.len() * d, 0.0);
-        embedding::scatter_add(&mut s.d_output, d, &s.rows, &bag.get("query", 0)?.grad);
+        s.d_output.resize(s.rows.ids.len() * d, 0.0);
+        embedding::scatter_add(&mut s.d_output, d, &s.targets, &bag.get("query", 0)?.grad);
         let dropout = Dropout::new(self.options.dropout, pass);
         self.stack.backward(
             w,
-            s.ids.len(),
-            &s.spans,
+            s.rows.ids.len(),
+            &s.rows.spans,
             None,
             None,
             dropout,
@@ -200,8 +172,8 @@ impl Model for Sasrec {
             grads,
         );
         let dx = &s.hidden.stack.dx;
-        embedding::scatter_add(self.items.of_mut(grads), d, &s.ids, dx);
-        embedding::scatter_add(self.positions.of_mut(grads), d, &s.places, dx);
+        embedding::scatter_add(self.items.of_mut(grads), d, &s.rows.ids, dx);
+        embedding::scatter_add(self.positions.of_mut(grads), d, &s.rows.places, dx);
         Ok(())
     }
 }
@@ -217,17 +189,10 @@ impl Backbone for Sasrec {
 
     /// A request without history gets the zero vector: all items tie.
     fn queries(&self, batch: &Batch) -> Result<Matrix> {
-        let (mut ids, mut places, mut spans) = (Vec::new(), Vec::new(), Vec::new());
-        self.input(batch, &mut ids, &mut places, &mut spans)?;
-        let mut hidden = Hidden::default();
-        self.run(Dropout::none(), &ids, &places, &spans, &mut hidden);
-        let d = self.options.d_model;
-        let mut queries = Matrix::zeros(batch.rows(), d);
-        for (row, span) in spans.iter().enumerate().filter(|(_, s)| s.q_len > 0) {
-            let last = (span.q + span.q_len - 1) * d;
-            queries.row_mut(row).copy_from_slice(&hidden.stack.output[last..last + d]);
-        }
-        Ok(queries)
+        let (mut rows, mut hidden) = (Histories::default(), Hidden::default());
+        self.input(batch, &mut rows)?;
+        self.run(Dropout::none(), &rows, &mut hidden);
+        Ok(last_states(batch, &hidden.stack.output, self.options.d_model, |row| row))
     }
 
     fn item_vectors(&self) -> Result<&[f32]> {

@@ -1,6 +1,6 @@
 //! Work on as many threads as the run asks for.
 
-use sidereal_core::{Error, Result};
+use sidereal_core::Result;
 
 /// Runs `work` in a pool of `threads` workers. Work is cut into pieces of fixed size, so the
 /// number of threads changes no result.
@@ -8,9 +8,5 @@ pub(crate) fn with_threads<T: Send>(
     threads: usize,
     work: impl FnOnce() -> Result<T> + Send,
 ) -> Result<T> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .build()
-        .map_err(|e| Error::other("starting encoder threads", e))?
-        .install(work)
+    sidereal_nn::parallel::pool(threads)?.install(work)
 }

@@ -29,7 +29,6 @@ pub mod run;
 pub mod scoring;
 pub mod serve;
 pub mod stages;
-mod threads;
 pub mod validation;
 
 pub use cache::Cache;

@@ -179,7 +179,7 @@ impl Validation<'_> {
             objective.evaluate(&input, &mut workspace.bag, None, &mut terms)?;
             Ok(terms)
         };
-        let terms: Vec<Terms> = crate::threads::pool(run.threads)?
+        let terms: Vec<Terms> = sidereal_nn::parallel::pool(run.threads)?
             .install(|| groups.par_iter().map(one).collect::<Result<_>>())?;
         let mut sum = Terms::default();
         terms.iter().for_each(|t| sum.merge(t));

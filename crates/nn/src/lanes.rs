@@ -167,7 +167,7 @@ impl Lanes {
         for (slice, lane) in slices.iter_mut().zip(&mut self.lanes) {
             *slice = &mut lane.grads;
         }
-        parallel::parts(slices, part, &|mut lanes| add_tree(&mut lanes[..n]));
+        parallel::parts(slices, part, &|_, mut lanes| add_tree(&mut lanes[..n]));
     }
 }
 

@@ -17,7 +17,7 @@ pub mod layers;
 pub mod mlp;
 pub mod model;
 pub mod optim;
-mod parallel;
+pub mod parallel;
 pub mod params;
 pub mod schedule;
 

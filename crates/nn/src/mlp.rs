@@ -13,8 +13,7 @@
 use crate::kernels::activation::{Activation, bias_relu_dropout};
 use crate::kernels::dropout::Dropout;
 use crate::kernels::gemm::{Mat, Write, gemm};
-use crate::kernels::math::{add_rows, size};
-use crate::kernels::simd;
+use crate::kernels::math::{add_bias, add_rows, size};
 use crate::{Init, Params, Slot};
 use std::ops::Range;
 
@@ -203,16 +202,5 @@ impl MlpLayer {
     ) {
         let (i, o) = (self.inputs, self.outputs);
         gemm(rows, i, o, Mat::rows(dy, o), Mat::rows(self.weight.of(weights), i), dx, i, write);
-    }
-}
-
-simd! {
-    /// Adds `bias` to every row of `x`.
-    fn add_bias(x: &mut [f32], bias: &[f32]) {
-        for row in x.chunks_exact_mut(bias.len().max(1)) {
-            for (v, b) in row.iter_mut().zip(bias) {
-                *v += *b;
-            }
-        }
     }
 }

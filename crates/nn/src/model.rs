@@ -70,27 +70,32 @@ pub struct Terms(Vec<(String, f64, u64)>);
 impl Terms {
     /// Adds to a term; the first term is the loss that is minimised and shown.
     pub fn add(&mut self, name: &str, sum: f64, count: u64) {
-        match self.0.iter_mut().find(|t| t.0 == name) {
-            Some(t) => {
-                t.1 += sum;
-                t.2 += count;
-            }
-            None => self.0.push((name.to_string(), sum, count)),
-        }
+        self.add_where(|term| term == name, || name.to_string(), sum, count);
     }
 
     /// Adds to the term `{name}_{number}`; allocates only when it is new.
     pub fn add_numbered(&mut self, name: &str, number: usize, sum: f64, count: u64) {
-        let numbered = |term: &str| {
+        let is = |term: &str| {
             let rest = term.strip_prefix(name).and_then(|rest| rest.strip_prefix('_'));
             rest.and_then(|n| n.parse().ok()) == Some(number)
         };
-        match self.0.iter_mut().find(|t| numbered(&t.0)) {
+        self.add_where(is, || format!("{name}_{number}"), sum, count);
+    }
+
+    /// Adds to the term that `is` finds, or to a new one named by `name`.
+    fn add_where(
+        &mut self,
+        is: impl Fn(&str) -> bool,
+        name: impl FnOnce() -> String,
+        sum: f64,
+        count: u64,
+    ) {
+        match self.0.iter_mut().find(|t| is(&t.0)) {
             Some(t) => {
                 t.1 += sum;
                 t.2 += count;
             }
-            None => self.0.push((format!("{name}_{number}"), sum, count)),
+            None => self.0.push((name(), sum, count)),
         }
     }
 

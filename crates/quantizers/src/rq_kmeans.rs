@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use sidereal_core::{
     Code, Codebook, Error, Event, Matrix, MatrixRef, Quantizer, QuantizerInput, Result, Run, seed,
 };
+use sidereal_nn::parallel;
 
 /// How the centroids of a level are learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,11 +144,7 @@ impl RqKMeans {
         input: &QuantizerInput<'_>,
         run: &Run<'_>,
     ) -> Result<ResidualCodebook> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(run.threads.max(1))
-            .build()
-            .map_err(|e| Error::other("starting the threads of rq-kmeans", e))?;
-        pool.install(|| self.fit_here(input.vectors, run))
+        parallel::pool(run.threads)?.install(|| self.fit_here(input.vectors, run))
     }
 
     pub(crate) fn fit_here(

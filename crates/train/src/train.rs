@@ -19,6 +19,7 @@ use crate::step::Stepper;
 use crate::summary::{Stop, TrainSummary, Validation};
 use sidereal_core::{Error, Event, Result, Run};
 use sidereal_nn::optim::{Optimizer, first_not_finite};
+use sidereal_nn::parallel::pool;
 use sidereal_nn::schedule::Schedule;
 use sidereal_nn::{Model, Objective};
 use std::path::Path;
@@ -58,11 +59,6 @@ pub fn train(
     run.emit(Event::Finished { task: TASK });
     outcome?;
     training.finish()
-}
-
-fn pool(threads: usize) -> Result<rayon::ThreadPool> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1));
-    pool.build().map_err(|e| Error::other("starting threads", e))
 }
 
 struct Training<'a> {

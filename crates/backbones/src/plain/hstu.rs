@@ -4,9 +4,10 @@
 use super::grid::{Grid, index};
 use super::view::View;
 use super::{CandleBackbone, CandleContext};
+use crate::dense::Histories;
 use crate::hstu::{Hstu, HstuOptions, OUTPUT_ROWS};
 use crate::{Backbone, Output};
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, Tensor};
 use sidereal_core::{Catalog, Entry, Error, Matrix, Result};
 use sidereal_nn::bag::ItemMatrix;
 use sidereal_nn::candle::{self, CandleModel, Network, Weights, fault};
@@ -42,25 +43,20 @@ impl HstuNetwork {
         self.options.max_history + OUTPUT_ROWS
     }
 
-    /// Lengths of the rows, checked like the fused model's.
-    fn lens(&self, batch: &Batch) -> Result<Vec<usize>> {
-        let lens: Vec<usize> = (0..batch.rows()).map(|r| batch.history(r).len()).collect();
-        if lens.iter().any(|&len| len > self.options.max_history) {
-            return Err(Error::mismatch("a history is longer than backbone.max_history"));
-        }
-        if let Some(bad) = batch.items.iter().find(|i| i.index() >= self.n_items) {
-            return Err(Error::mismatch(format!("item {} of {} items", bad.0, self.n_items)));
-        }
-        if !batch.times.is_empty() && batch.times.len() != batch.items.len() {
-            let (times, n) = (batch.times.len(), batch.items.len());
+    /// Rows of the histories, checked like the fused model's.
+    fn rows(&self, batch: &Batch) -> Result<Histories> {
+        let mut rows = Histories::default();
+        rows.fill(batch, self.options.max_history, self.n_items)?;
+        if !batch.times.is_empty() && batch.times.len() != rows.ids.len() {
+            let (times, n) = (batch.times.len(), rows.ids.len());
             return Err(Error::mismatch(format!("{times} times for {n} history items")));
         }
-        Ok(lens)
+        Ok(rows)
     }
 
     /// Rows of the tables of biases: `len * len` of the position table, shared by all groups, and
     /// with times `groups * len * len` of the time table. Hidden pairs read row 0.
-    fn bias_rows(&self, batch: &Batch, lens: &[usize], len: usize) -> (Vec<u32>, Vec<u32>) {
+    fn bias_rows(&self, batch: &Batch, spans: &[Span], len: usize) -> (Vec<u32>, Vec<u32>) {
         let mut position = vec![0u32; len * len];
         for i in 0..len.min(self.max_length()) {
             for j in 0..=i {
@@ -70,15 +66,9 @@ impl HstuNetwork {
         if batch.times.is_empty() {
             return (position, Vec::new());
         }
-        let mut start = 0;
-        let span = |&n: &usize| {
-            start += n;
-            Span { q: start - n, q_len: n, k: start - n, k_len: n }
-        };
-        let spans: Vec<Span> = lens.iter().map(span).collect();
         let mut queries = batch.times.clone();
-        next_times(&mut queries, &spans);
-        let mut time = vec![0u32; lens.len() * len * len];
+        next_times(&mut queries, spans);
+        let mut time = vec![0u32; spans.len() * len * len];
         for (g, span) in spans.iter().enumerate() {
             for i in 0..span.q_len {
                 for j in 0..=i {
@@ -98,19 +88,17 @@ impl HstuNetwork {
         dropout: Dropout,
     ) -> candle_core::Result<(Tensor, Grid)> {
         let o = &self.options;
-        let lens = self.lens(batch).map_err(fault)?;
+        let rows = self.rows(batch).map_err(fault)?;
+        let lens = rows.lens();
         let grid = Grid::new(&lens);
         let (groups, len) = (grid.groups, grid.len);
-        let ids: Vec<u32> = batch.items.iter().map(|i| i.0).collect();
-        let places: Vec<u32> = lens.iter().flat_map(|&len| 0..len as u32).collect();
-        let gather =
-            |name, rows: &[u32]| w.get(name)?.index_select(&grid.ids(rows, w.device())?, 0);
-        let items = (gather("items.weight", &ids)? * (o.d_model as f64).sqrt())?;
-        let x = (items + gather("positions.weight", &places)?)?;
+        let gather = |name, ids: &[u32]| w.get(name)?.index_select(&grid.ids(ids, w.device())?, 0);
+        let items = (gather("items.weight", &rows.ids)? * (o.d_model as f64).sqrt())?;
+        let x = (items + gather("positions.weight", &rows.places)?)?;
         let mut x = grid.drop(x, dropout, 0)?;
         let view = View::of_itself(&lens, len, Mask::Causal);
         let share = (view.visible(w.device())? / self.max_length() as f64)?;
-        let (position, time) = self.bias_rows(batch, &lens, len);
+        let (position, time) = self.bias_rows(batch, &rows.spans, len);
         let position = index(position, w.device())?;
         let time = if time.is_empty() { None } else { Some(index(time, w.device())?) };
         let (gate, qk) = (o.heads * o.d_v, o.heads * o.d_qk);
@@ -154,23 +142,8 @@ impl Network for HstuNetwork {
         batch: &Batch,
         pass: Pass,
     ) -> candle_core::Result<Vec<candle::Output>> {
-        // The fused model reads its input before it looks at the targets.
-        self.lens(batch).map_err(fault)?;
-        if batch.targets.iter().any(|t| t.position == 0) {
-            let refusal = "a dense query needs at least one history item";
-            return Err(fault(Error::mismatch(refusal)));
-        }
-        let field = |tensor| vec![candle::Output { name: "query", level: 0, tensor }];
-        if batch.targets.is_empty() {
-            let shape = (0, self.options.d_model);
-            return Ok(field(Tensor::zeros(shape, DType::F32, w.device())?));
-        }
         let (states, grid) = self.run(w, batch, Dropout::new(self.options.dropout, pass))?;
-        let row = |t: &sidereal_nn::Target| {
-            grid.places[(batch.item_offsets[t.row as usize] + t.position) as usize - 1]
-        };
-        let rows = index(batch.targets.iter().map(row).collect(), w.device())?;
-        Ok(field(states.index_select(&rows, 0)?))
+        super::target_states(batch, &states, &grid)
     }
 
     fn items(&self) -> Option<ItemMatrix> {
@@ -189,7 +162,7 @@ impl CandleBackbone for HstuNetwork {
 
     fn queries(&self, weights: &Weights, batch: &Batch) -> Result<Matrix> {
         let (states, grid) = self.run(weights, batch, Dropout::none()).map_err(candle::error)?;
-        super::last_states(&states, &grid, batch, self.options.d_model)
+        super::row_states(batch, &states, &grid)
     }
 }
 

@@ -33,12 +33,13 @@ pub use hstu::HstuNetwork;
 pub use sasrec::SasrecNetwork;
 pub use tiger::TigerNetwork;
 
+use crate::dense::{last_states, target_rows};
 use crate::{Backbone, BackboneContext, Output};
 use candle_core::Tensor;
 use grid::Grid;
 use sidereal_core::{Catalog, Error, Matrix, Result};
 use sidereal_decoding::{CodeScorer, Row};
-use sidereal_nn::candle::{CandleModel, Network, Weights, error};
+use sidereal_nn::candle::{self, CandleModel, Network, Weights, error, fault};
 use sidereal_nn::{Batch, Device, Model};
 
 /// A network that recommends: with it, a [`CandleModel`] is a [`Backbone`].
@@ -114,15 +115,27 @@ pub fn register(catalog: &mut Catalog<dyn Backbone, CandleContext>) -> Result<()
     hstu::register(catalog)
 }
 
-/// Query vectors: the last state of each row of `batch`, zero for a row without history.
-fn last_states(states: &Tensor, grid: &Grid, batch: &Batch, width: usize) -> Result<Matrix> {
-    let mut queries = Matrix::zeros(batch.rows(), width);
-    let states = states.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(error)?;
-    for row in (0..batch.rows()).filter(|&r| !batch.history(r).is_empty()) {
-        let last = grid.places[batch.item_offsets[row + 1] as usize - 1] as usize;
-        queries.row_mut(row).copy_from_slice(&states[last * width..(last + 1) * width]);
-    }
-    Ok(queries)
+/// Output of a dense retriever in training: the states that stand for the targets, as `query`.
+fn target_states(
+    batch: &Batch,
+    states: &Tensor,
+    grid: &Grid,
+) -> candle_core::Result<Vec<candle::Output>> {
+    let mut rows = Vec::new();
+    target_rows(batch, &mut rows).map_err(fault)?;
+    rows.iter_mut().for_each(|row| *row = grid.places[*row as usize]);
+    let tensor = match rows.is_empty() {
+        true => states.narrow(0, 0, 0)?,
+        false => states.index_select(&grid::index(rows, states.device())?, 0)?,
+    };
+    Ok(vec![candle::Output { name: "query", level: 0, tensor }])
+}
+
+/// Query vectors of a dense retriever.
+fn row_states(batch: &Batch, states: &Tensor, grid: &Grid) -> Result<Matrix> {
+    let width = states.dim(1).map_err(error)?;
+    let values = states.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(error)?;
+    Ok(last_states(batch, &values, width, |row| grid.places[row] as usize))
 }
 
 /// Tokens of each row after a step: those of its parent, `len` of them, and the new one.

@@ -1,10 +1,11 @@
 //! [`crate::sasrec`] in candle operations; the paper and the conventions stand there.
 
-use super::grid::{Grid, index};
+use super::grid::Grid;
 use super::ops::{Gate, Heads, Norm};
 use super::stack::Shape;
 use super::view::View;
 use super::{CandleBackbone, CandleContext};
+use crate::dense::Histories;
 use crate::sasrec::{Sasrec, SasrecOptions};
 use crate::{Backbone, Output};
 use candle_core::Tensor;
@@ -45,14 +46,9 @@ impl SasrecNetwork {
         dropout: Dropout,
     ) -> candle_core::Result<(Tensor, Grid)> {
         let o = &self.options;
-        let lens: Vec<usize> = (0..batch.rows()).map(|r| batch.history(r).len()).collect();
-        if lens.iter().any(|&len| len > o.max_history) {
-            return Err(fault(Error::mismatch("a history is longer than backbone.max_history")));
-        }
-        if let Some(bad) = batch.items.iter().find(|i| i.index() >= self.n_items) {
-            let message = format!("item {} of {} items", bad.0, self.n_items);
-            return Err(fault(Error::mismatch(message)));
-        }
+        let mut rows = Histories::default();
+        rows.fill(batch, o.max_history, self.n_items).map_err(fault)?;
+        let lens = rows.lens();
         let width = o.d_model / o.heads;
         let scale = 1.0 / (width as f64).sqrt();
         let stack = Shape {
@@ -66,12 +62,9 @@ impl SasrecNetwork {
             relative: None,
             site: 0,
         };
-        let ids: Vec<u32> = batch.items.iter().map(|i| i.0).collect();
-        let places: Vec<u32> = lens.iter().flat_map(|&len| 0..len as u32).collect();
         let grid = Grid::new(&lens);
-        let gather =
-            |name, rows: &[u32]| w.get(name)?.index_select(&grid.ids(rows, w.device())?, 0);
-        let x = (gather("items.weight", &ids)? + gather("positions.weight", &places)?)?;
+        let gather = |name, ids: &[u32]| w.get(name)?.index_select(&grid.ids(ids, w.device())?, 0);
+        let x = (gather("items.weight", &rows.ids)? + gather("positions.weight", &rows.places)?)?;
         let view = View::of_itself(&lens, grid.len, Mask::Causal);
         Ok((stack.forward(w, x, &grid, &view, None, dropout)?, grid))
     }
@@ -84,21 +77,8 @@ impl Network for SasrecNetwork {
         batch: &Batch,
         pass: Pass,
     ) -> candle_core::Result<Vec<candle::Output>> {
-        if batch.targets.iter().any(|t| t.position == 0) {
-            let refusal = "a dense query needs at least one history item";
-            return Err(fault(Error::mismatch(refusal)));
-        }
-        let field = |tensor| vec![candle::Output { name: "query", level: 0, tensor }];
-        if batch.targets.is_empty() {
-            let shape = (0, self.options.d_model);
-            return Ok(field(Tensor::zeros(shape, candle_core::DType::F32, w.device())?));
-        }
         let (states, grid) = self.run(w, batch, Dropout::new(self.options.dropout, pass))?;
-        let row = |t: &sidereal_nn::Target| {
-            grid.places[(batch.item_offsets[t.row as usize] + t.position) as usize - 1]
-        };
-        let rows = index(batch.targets.iter().map(row).collect(), w.device())?;
-        Ok(field(states.index_select(&rows, 0)?))
+        super::target_states(batch, &states, &grid)
     }
 
     fn items(&self) -> Option<ItemMatrix> {
@@ -117,7 +97,7 @@ impl CandleBackbone for SasrecNetwork {
 
     fn queries(&self, weights: &Weights, batch: &Batch) -> Result<Matrix> {
         let (states, grid) = self.run(weights, batch, Dropout::none()).map_err(candle::error)?;
-        super::last_states(&states, &grid, batch, self.options.d_model)
+        super::row_states(batch, &states, &grid)
     }
 }
 

@@ -23,9 +23,9 @@ use sidereal_core::{Error, Result};
 use sidereal_nn::kernels::activation::Activation;
 use sidereal_nn::kernels::attention::{Attention, Mask, Place, Scratch, Span};
 use sidereal_nn::kernels::dropout::Dropout;
-use sidereal_nn::kernels::gelu::{add_bias, bias_activation};
+use sidereal_nn::kernels::gelu::bias_activation;
 use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
-use sidereal_nn::kernels::math::size;
+use sidereal_nn::kernels::math::{add_bias, size};
 use sidereal_nn::kernels::post_norm::{embed_norm, shift_norm};
 
 /// A BERT with its weights.

@@ -5,8 +5,8 @@ use crate::rows;
 use serde::Deserialize;
 use sidereal_core::Result;
 use sidereal_nn::kernels::activation;
-use sidereal_nn::kernels::gelu::add_bias;
 use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
+use sidereal_nn::kernels::math::add_bias;
 use std::path::PathBuf;
 
 /// One module after the pooling.

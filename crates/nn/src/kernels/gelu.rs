@@ -8,6 +8,7 @@
 
 use super::activation::Activation;
 use super::dropout::Dropout;
+use super::math::add_bias;
 
 /// Beyond this, `Phi` is 0 or 1 in f32.
 const REACH: f32 = 5.5;
@@ -64,17 +65,6 @@ simd! {
             for (v, b) in row.iter_mut().zip(bias) {
                 let s = *v + *b;
                 *v = s * phi(s);
-            }
-        }
-    }
-}
-
-simd! {
-    /// `x += bias` for rows of `bias.len()` values.
-    pub fn add_bias(x: &mut [f32], bias: &[f32]) {
-        for row in x.chunks_exact_mut(bias.len().max(1)) {
-            for (v, b) in row.iter_mut().zip(bias) {
-                *v += *b;
             }
         }
     }

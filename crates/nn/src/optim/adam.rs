@@ -9,6 +9,7 @@
 
 use super::{Optimizer, in_range, part};
 use crate::kernels::simd;
+use crate::parallel;
 use sidereal_core::Result;
 
 sidereal_core::options! {
@@ -131,28 +132,10 @@ impl Moments {
             l2,
         };
         let part = part(weights.len(), threads);
-        fan_out(part, weights, grads, &mut self.m, &mut self.v, &|w, g, m, v| {
-            update(u, w, g, m, v);
+        parallel::parts([weights, &mut self.m, &mut self.v], part, &|first, [w, m, v]| {
+            update(u, w, &grads[first..], m, v);
         });
     }
-}
-
-/// Calls `work` on parts of `part` values of all slices, on the threads of the rayon pool.
-fn fan_out(
-    part: usize,
-    w: &mut [f32],
-    g: &[f32],
-    m: &mut [f32],
-    v: &mut [f32],
-    work: &(impl Fn(&mut [f32], &[f32], &mut [f32], &mut [f32]) + Sync),
-) {
-    if w.len() <= part {
-        return work(w, g, m, v);
-    }
-    let middle = part * w.len().div_ceil(part).div_ceil(2);
-    let ((w1, w2), (g1, g2)) = (w.split_at_mut(middle), g.split_at(middle));
-    let ((m1, m2), (v1, v2)) = (m.split_at_mut(middle), v.split_at_mut(middle.min(v.len())));
-    rayon::join(|| fan_out(part, w1, g1, m1, v1, work), || fan_out(part, w2, g2, m2, v2, work));
 }
 
 /// Adam with decoupled weight decay.
@@ -282,8 +265,8 @@ impl Optimizer for Sgd {
         self.steps += 1;
         let (momentum, l2) = (self.options.momentum, self.options.weight_decay);
         let part = part(weights.len(), threads);
-        fan_out(part, weights, grads, &mut self.velocity, &mut [], &|w, g, u, _| {
-            descend(lr, momentum, l2, w, g, u);
+        parallel::parts([weights, &mut self.velocity], part, &|first, [w, u]| {
+            descend(lr, momentum, l2, w, &grads[first..], u);
         });
     }
 

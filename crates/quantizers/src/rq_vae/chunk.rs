@@ -11,6 +11,7 @@ use crate::kmeans::centroids::{Centroids, TILE};
 use crate::kmeans::squared_distance;
 use sidereal_core::{Code, seed};
 use sidereal_nn::MlpState;
+use sidereal_nn::kernels::embedding;
 use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
 use sidereal_nn::kernels::math::{add_rows, dot, exp_in_place, size, sum, zeros};
 use sidereal_nn::kernels::squared_error::squared_error;
@@ -131,11 +132,8 @@ impl Chunk {
         self.rows = rows;
         if let Some(list) = batch.rows {
             size(&mut self.gathered, rows * batch.width);
-            let out = self.gathered.chunks_exact_mut(batch.width);
-            for (out, &row) in out.zip(&list[first..first + rows]) {
-                let at = row as usize * batch.width;
-                out.copy_from_slice(&batch.vectors[at..at + batch.width]);
-            }
+            let list = &list[first..first + rows];
+            embedding::gather(batch.vectors, batch.width, list, &mut self.gathered);
         }
         self.forward(s, batch, first);
         let values = s.model.params().values();

@@ -19,6 +19,7 @@ use sidereal_core::{
 };
 use sidereal_nn::kernels::activation::Activation;
 use sidereal_nn::optim::{AdamW, AdamWOptions, Optimizer, clip_by_norm};
+use sidereal_nn::parallel;
 
 /// Fits an [`RqVaeCodebook`] by gradients.
 ///
@@ -72,11 +73,7 @@ impl RqVae {
 
     /// Fits and keeps the type, for callers that want more than [`Codebook`] offers.
     pub fn fit_rq_vae(&self, input: &QuantizerInput<'_>, run: &Run<'_>) -> Result<RqVaeCodebook> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(run.threads.max(1))
-            .build()
-            .map_err(|e| Error::other("starting the threads of rq-vae", e))?;
-        pool.install(|| self.fit_here(input.vectors, run))
+        parallel::pool(run.threads)?.install(|| self.fit_here(input.vectors, run))
     }
 
     fn fit_here(&self, vectors: MatrixRef<'_>, run: &Run<'_>) -> Result<RqVaeCodebook> {

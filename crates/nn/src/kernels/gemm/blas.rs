@@ -1,7 +1,7 @@
 //! Products through a C library that the user has, with the feature `mkl` or `openblas`: `cblas_sgemm`
 //! of `libmkl_rt` or `libopenblas`, which the linker must find. On one thread, like our own.
 
-use super::{Mat, Write};
+use super::{Mat, Product, Write};
 use std::ffi::{c_float, c_int};
 
 const ROW_MAJOR: c_int = 101;
@@ -46,18 +46,9 @@ fn layout(a: &Mat<'_>, rows: usize, cols: usize) -> Option<(c_int, c_int)> {
     Some((form, c_int::try_from(ld).ok()?))
 }
 
-/// The product, or `false` when the library cannot name the operands. They were checked: see
-/// [`super::product`].
-pub(super) fn product(
-    m: usize,
-    n: usize,
-    k: usize,
-    a: Mat<'_>,
-    b: Mat<'_>,
-    c: &mut [f32],
-    ldc: usize,
-    write: Write,
-) -> bool {
+/// Runs the product, or gives `false` when the library cannot name the operands.
+pub(super) fn run(product: &Product<'_>, c: &mut [f32]) -> bool {
+    let Product { m, n, k, a, b, ldc, write } = *product;
     static ONE_THREAD: std::sync::Once = std::sync::Once::new();
     // SAFETY: the function takes a number and returns nothing.
     ONE_THREAD.call_once(|| unsafe { set_threads(1) });
@@ -70,7 +61,7 @@ pub(super) fn product(
     }
     let [m, n, k, ldc] = sizes;
     let beta = if write == Write::Add { 1.0 } else { 0.0 };
-    // SAFETY: every element of the operands lies in its slice, which the caller checked; `c` is
+    // SAFETY: every element of the operands lies in its slice, as `Product` says; `c` is
     // borrowed mutably and overlaps neither.
     unsafe {
         cblas_sgemm(

@@ -53,7 +53,6 @@ fn transposed(
 ) {
     let k = rows.len();
     let mut done = 0;
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
     if b.rs == 1 && crate::kernels::isa() == crate::kernels::Isa::V4 {
         let whole = k - k % 16;
         while done + 16 <= n {
@@ -90,7 +89,6 @@ fn transposed(
 /// # Safety
 /// The processor must have AVX-512 F; 16 rows of 16 values must be readable from `source`, `from`
 /// apart, and writable at `target`, `to` apart.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose16(source: *const f32, from: usize, target: *mut f32, to: usize) {
     use std::arch::x86_64::*;
