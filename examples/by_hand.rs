@@ -10,8 +10,8 @@
 use sidereal::backbones::causal::{Causal, CausalOptions};
 use sidereal::backbones::{Backbone, GenerativeRecommender};
 use sidereal::core::{
-    EncoderInput, Identifier, IdentifierInput, ItemEncoder, Quantizer, QuantizerInput, RankedLists,
-    Recommender, Request, Result, Run,
+    EncoderInput, Identifier, IdentifierInput, ItemEncoder, Quantized, Quantizer, QuantizerInput,
+    RankedLists, Recommender, Request, Result, Run,
 };
 use sidereal::data::split::leave_one_out::LeaveOneOut;
 use sidereal::data::synthetic::{Synthetic, SyntheticOptions};
@@ -37,8 +37,8 @@ fn main() -> Result<()> {
 
     // Titles to vectors, vectors to codes, codes to IDs.
     let encoder = Lsa::new(LsaOptions { dim: 16, ..LsaOptions::default() })?;
-    let vectors =
-        encoder.encode(&EncoderInput { items: &data.items, train: &splits.train }, &run)?;
+    let catalogue = EncoderInput { items: &data.items, train: &splits.train };
+    let vectors = encoder.encode(&catalogue, &run)?;
     let input = QuantizerInput::vectors(vectors.view());
     let quantizer = RqKMeans::new(RqKMeansOptions { levels: vec![8, 8], ..Default::default() })?;
     let codebook = quantizer.fit(&input, &run)?;
@@ -46,10 +46,13 @@ fn main() -> Result<()> {
     let identifier = Ordinal::new(OrdinalOptions { start: OrdinalStart::Grid });
     let ids = Arc::new(identifier.identify(
         &IdentifierInput {
-            codes: &codes,
+            catalogue,
             popularity: &popularity,
-            codebook: codebook.as_ref(),
-            vectors: vectors.view(),
+            quantized: Some(Quantized {
+                codes: &codes,
+                codebook: codebook.as_ref(),
+                vectors: vectors.view(),
+            }),
         },
         &run,
     )?);

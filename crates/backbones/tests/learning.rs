@@ -10,7 +10,8 @@ use sidereal_backbones::causal::{Causal, CausalOptions};
 use sidereal_backbones::sasrec::{Sasrec, SasrecOptions};
 use sidereal_backbones::tiger::{Tiger, TigerOptions};
 use sidereal_core::{
-    Codebook, Identifier, IdentifierInput, ItemId, Matrix, QuantizerInput, Run, SidTable, seed,
+    Codebook, EncoderInput, Identifier, IdentifierInput, ItemId, ItemTable, Matrix, Quantized,
+    QuantizerInput, Run, Sequences, SidTable, seed,
 };
 use sidereal_decoding::Row;
 use sidereal_losses::{CrossEntropy, CrossEntropyOptions, FullSoftmax, FullSoftmaxOptions};
@@ -57,11 +58,11 @@ fn ids() -> Arc<SidTable> {
     let book = RqKMeans::new(options).unwrap().fit_residual(&input, &run).unwrap();
     let codes = book.quantize(&input).unwrap();
     let ordinal = Ordinal::new(OrdinalOptions { start: OrdinalStart::Tiger });
+    let (items, train) = (ItemTable::default(), Sequences::default());
     let input = IdentifierInput {
-        codes: &codes,
+        catalogue: EncoderInput { items: &items, train: &train },
         popularity: &[1; ITEMS],
-        codebook: &book,
-        vectors: x.view(),
+        quantized: Some(Quantized { codes: &codes, codebook: &book, vectors: x.view() }),
     };
     Arc::new(ordinal.identify(&input, &run).unwrap())
 }

@@ -174,7 +174,30 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, k)| k.to_string())
 }
 
-type Build<T, C> = Box<dyn Fn(&Spec, &C) -> Result<Box<T>> + Send + Sync>;
+/// A component inside another one, as an option: a name, or a table with a `type`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum Inner {
+    /// A name: the component with its defaults.
+    Name(String),
+    /// A table `{type = "name", ...}`.
+    Table(Map<String, Value>),
+}
+
+impl Inner {
+    /// The component asked for; `section` prefixes keys in errors, as in `quantizer.parts`.
+    pub fn spec(&self, section: &str) -> Result<Spec> {
+        match self {
+            Inner::Name(name) => Ok(Spec::new(section, name)),
+            Inner::Table(table) => Spec::from_table(section, table.clone()),
+        }
+    }
+}
+
+/// Options of these types hold components; [`Catalog::resolve`] fills in their defaults too.
+const INNER: [&str; 2] = ["Inner", "Vec<Inner>"];
+
+type Build<T, C> = Box<dyn Fn(&Spec, &C, &Catalog<T, C>) -> Result<Box<T>> + Send + Sync>;
 type Resolve = Box<dyn Fn(&Spec) -> Result<Map<String, Value>> + Send + Sync>;
 
 /// A named component: docs, options and how to build it from a context `C`.
@@ -199,12 +222,23 @@ impl<T: ?Sized, C> Entry<T, C> {
         doc: &str,
         build: impl Fn(O, &C) -> Result<Box<T>> + Send + Sync + 'static,
     ) -> Self {
+        Entry::composite(name, origin, doc, move |options, context, _| build(options, context))
+    }
+
+    /// An entry whose component is made of others of the same catalog, which stand in options of
+    /// type [`Inner`] or `Vec<Inner>`.
+    pub fn composite<O: Options + 'static>(
+        name: &str,
+        origin: &str,
+        doc: &str,
+        build: impl Fn(O, &C, &Catalog<T, C>) -> Result<Box<T>> + Send + Sync + 'static,
+    ) -> Self {
         Entry {
             name: name.into(),
             origin: origin.into(),
             doc: doc.into(),
             options: O::describe(),
-            build: Box::new(move |spec, ctx| build(O::from_spec(spec)?, ctx)),
+            build: Box::new(move |spec, context, all| build(O::from_spec(spec)?, context, all)),
             resolve: Box::new(|spec| Ok(O::from_spec(spec)?.to_map())),
         }
     }
@@ -258,18 +292,48 @@ impl<T: ?Sized, C> Catalog<T, C> {
 
     /// Builds a component.
     pub fn build(&self, spec: &Spec, context: &C) -> Result<Box<T>> {
-        (self.get(&spec.name)?.build)(spec, context)
+        (self.get(&spec.name)?.build)(spec, context, self)
     }
 
-    /// All options with defaults filled in: what the resolved config and cache keys hold.
+    /// All options with defaults filled in, those of inner components too: what the resolved
+    /// config and cache keys hold.
     pub fn resolve(&self, spec: &Spec) -> Result<Map<String, Value>> {
-        (self.get(&spec.name)?.resolve)(spec)
+        let entry = self.get(&spec.name)?;
+        let mut options = (entry.resolve)(spec)?;
+        for doc in &entry.options {
+            if !INNER.contains(&doc.ty.replace(' ', "").as_str()) {
+                continue;
+            }
+            let section = format!("{}.{}", spec.section, doc.name);
+            match options.get_mut(doc.name) {
+                Some(Value::Array(parts)) => {
+                    for part in parts {
+                        *part = self.resolve_inner(part, &section)?;
+                    }
+                }
+                Some(part) => *part = self.resolve_inner(part, &section)?,
+                None => {}
+            }
+        }
+        Ok(options)
+    }
+
+    fn resolve_inner(&self, written: &Value, section: &str) -> Result<Value> {
+        let inner: Inner = serde_json::from_value(written.clone()).map_err(|_| {
+            let message = format!("expected a name or a table with a `type`, got {written}");
+            Error::config(section, message)
+        })?;
+        let spec = inner.spec(section)?;
+        let mut options = self.resolve(&spec)?;
+        options.insert("type".into(), spec.name.into());
+        Ok(options.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     crate::options! {
         /// Toy.
@@ -314,6 +378,42 @@ mod tests {
         assert!(
             msg(&Spec::new("toy", "plain-toy").with("nmes", 1)).contains("did you mean `names`")
         );
+    }
+
+    crate::options! {
+        /// A toy of toys.
+        struct Box2 {
+            /// Parts.
+            parts: Vec<Inner> = vec![Inner::Name("plain-toy".into())],
+        }
+    }
+
+    #[test]
+    fn components_inside_components() {
+        let mut c = catalog();
+        let sum = Entry::composite("sum", "here", "Toys.", |o: Box2, _: &(), all| {
+            let built: Vec<_> = o
+                .parts
+                .iter()
+                .map(|p| all.build(&p.spec("toy.parts")?, &()))
+                .collect::<Result<_>>()?;
+            Ok(Box::new(move || built.iter().map(|toy| toy()).sum()) as Box<dyn Fn() -> u32 + Send>)
+        });
+        c.add(sum).unwrap();
+        let deep =
+            json!([{"type": "plain-toy", "width": 5}, {"type": "sum", "parts": ["plain-toy"]}]);
+        let spec = Spec::new("toy", "sum").with("parts", deep);
+        assert_eq!(c.build(&spec, &()).unwrap()(), 9);
+        let resolved = c.resolve(&spec).unwrap();
+        assert_eq!(resolved["parts"][1]["parts"][0]["width"], 4);
+        let wrong = |parts| {
+            let spec = Spec::new("toy", "sum").with("parts", parts);
+            c.resolve(&spec).unwrap_err().to_string()
+        };
+        let message = wrong(json!([{"type": "plain-toy", "widht": 5}]));
+        assert!(message.contains("toy.parts.widht"), "{message}");
+        assert!(wrong(json!([{"width": 5}])).contains("toy.parts.type"));
+        assert!(wrong(json!(["plain-toi"])).contains("did you mean `plain-toy`"));
     }
 
     #[test]

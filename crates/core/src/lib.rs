@@ -17,7 +17,7 @@ pub mod sequences;
 pub mod sid;
 pub mod stages;
 
-pub use component::{Catalog, Entry, OptionDoc, Options, Spec};
+pub use component::{Catalog, Entry, Inner, OptionDoc, Options, Spec};
 pub use error::{Category, Error, Result};
 pub use ids::{Code, ItemId, UserId};
 pub use items::{ItemTable, StringColumn};
@@ -27,7 +27,7 @@ pub use ranked::RankedLists;
 pub use sequences::Sequences;
 pub use sid::{CodeOrder, SidTable};
 pub use stages::{
-    Codebook, Codes, EncoderInput, Identifier, IdentifierInput, ItemEncoder, Quantizer,
+    Codebook, Codes, EncoderInput, Identifier, IdentifierInput, ItemEncoder, Quantized, Quantizer,
     QuantizerInput, Recommendation, Recommender, Request, Response,
 };
 

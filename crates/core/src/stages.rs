@@ -36,24 +36,52 @@ pub trait ItemEncoder: Send + Sync {
     }
 }
 
-/// What a quantizer sees: vectors to quantize (items, or states of a model) and named side inputs.
+/// What a quantizer sees: vectors to quantize (items, or states of a model) and what is known
+/// beside them.
 #[derive(Clone, Copy)]
 pub struct QuantizerInput<'a> {
     /// Vectors of shape `N x D`.
     pub vectors: MatrixRef<'a>,
-    /// Named columns of N values, as in `domain` or `advantage`; most quantizers read none.
-    pub side: &'a BTreeMap<String, Vec<f32>>,
+    /// Named matrices of N rows, as in `domain` (`N x 1`) or `collaborative` (`N x D'`); most
+    /// quantizers read none. In a configuration, encoders under `[side]` make them.
+    pub side: &'a BTreeMap<String, Matrix>,
+    /// The catalogue and the training histories, where the rows are its items; quantizers that
+    /// build a graph read them.
+    pub catalogue: Option<EncoderInput<'a>>,
 }
 
 impl<'a> QuantizerInput<'a> {
     /// Vectors alone.
     pub fn vectors(vectors: MatrixRef<'a>) -> Self {
-        static NONE: BTreeMap<String, Vec<f32>> = BTreeMap::new();
-        QuantizerInput { vectors, side: &NONE }
+        static NONE: BTreeMap<String, Matrix> = BTreeMap::new();
+        QuantizerInput { vectors, side: &NONE, catalogue: None }
+    }
+
+    /// A side input.
+    ///
+    /// Errors: there is none of that name, or its number of rows is not that of the vectors.
+    pub fn side(&self, name: &str) -> Result<&'a Matrix> {
+        let found = self.side.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.side.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+            Error::input(format!(
+                "the quantizer needs the side input `{name}`, there is {known}; give it an encoder \
+                 under [side], as in `[side.{name}]`"
+            ))
+        })?;
+        if found.rows() != self.vectors.rows() {
+            return Err(Error::mismatch(format!(
+                "side input `{name}` has {} rows for {} vectors",
+                found.rows(),
+                self.vectors.rows()
+            )));
+        }
+        Ok(found)
     }
 }
 
-/// Codes of N rows: a dense `N x L` matrix of levels.
+/// Codes of N rows: a dense `N x L` matrix of levels. Rows of quantizers whose depth differs from
+/// row to row end in [`Codes::NONE`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Codes {
     rows: usize,
@@ -62,6 +90,9 @@ pub struct Codes {
 }
 
 impl Codes {
+    /// Stands behind the last code of a short row, and nowhere else.
+    pub const NONE: Code = Code::MAX;
+
     /// Takes `data` as `rows x levels`, row-major.
     pub fn new(rows: usize, levels: usize, data: Vec<Code>) -> Result<Self> {
         if rows * levels != data.len() {
@@ -87,6 +118,13 @@ impl Codes {
     /// Codes of row `i`.
     pub fn row(&self, i: usize) -> &[Code] {
         &self.data[i * self.levels..(i + 1) * self.levels]
+    }
+
+    /// Codes of row `i` without the [`Codes::NONE`] behind them.
+    pub fn sid(&self, i: usize) -> &[Code] {
+        let row = self.row(i);
+        let end = row.iter().rposition(|&c| c != Codes::NONE).map_or(0, |last| last + 1);
+        &row[..end]
     }
 
     /// All codes, row after row.
@@ -119,23 +157,51 @@ pub trait Codebook: Send + Sync {
     fn tensors(&self) -> Vec<(String, Matrix)>;
 }
 
-/// What a collision policy may use.
+/// What the quantizer made of the items.
 #[derive(Clone, Copy)]
-pub struct IdentifierInput<'a> {
+pub struct Quantized<'a> {
     /// Codes of the N items.
     pub codes: &'a Codes,
-    /// Training interactions of each item.
-    pub popularity: &'a [u32],
     /// The codebook, for policies that look for the second-best code.
     pub codebook: &'a dyn Codebook,
-    /// The quantized vectors.
+    /// The quantized vectors, shape `N x D`.
     pub vectors: MatrixRef<'a>,
 }
 
-/// Codes to finished identifiers: resolves (or tolerates) collisions.
+/// What an identifier may use.
+#[derive(Clone, Copy)]
+pub struct IdentifierInput<'a> {
+    /// The catalogue and the training histories, never the targets.
+    pub catalogue: EncoderInput<'a>,
+    /// Training interactions of each item.
+    pub popularity: &'a [u32],
+    /// Codes and codebook; none for identifiers that do not read them.
+    pub quantized: Option<Quantized<'a>>,
+}
+
+impl<'a> IdentifierInput<'a> {
+    /// Codes and codebook, for identifiers that cannot do without.
+    pub fn quantized(&self) -> Result<&Quantized<'a>> {
+        let none = || Error::mismatch("this identifier reads codes, but nothing was quantized");
+        self.quantized.as_ref().ok_or_else(none)
+    }
+}
+
+/// To finished identifiers: resolves (or tolerates) collisions of codes, or makes IDs of other
+/// things.
 pub trait Identifier: Send + Sync {
     /// The SID table of the catalogue.
     fn identify(&self, input: &IdentifierInput<'_>, run: &Run<'_>) -> Result<SidTable>;
+
+    /// Whether the codes of a quantizer are read. Without, neither encoder nor quantizer runs.
+    fn reads_codes(&self) -> bool {
+        true
+    }
+
+    /// Files beside the config that decide the result; their content is part of the cache key.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 }
 
 /// One request for recommendations.

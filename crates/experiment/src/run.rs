@@ -4,7 +4,7 @@ use crate::folder::{CHECKPOINTS, Existing, RunFolder};
 use crate::results::Results;
 use crate::serve::{Example, examples};
 use crate::stages::evaluation::{self, Subject};
-use crate::stages::{Context, data, embeddings, sids, training, versions};
+use crate::stages::{Context, data, sids, training, versions};
 use crate::{Cache, Plan, Registry};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -127,9 +127,11 @@ fn train(
     let table = match &plan.generative {
         None => None,
         Some(generative) => {
-            let vectors = embeddings::embeddings(cx, generative, data)?;
-            stages.done("embeddings", vectors.reused());
-            let made = sids::sids(cx, generative, data, &vectors)?;
+            let vectors = sids::Vectors::encode(cx, generative, data)?;
+            if let Some(vectors) = &vectors {
+                stages.done("embeddings", vectors.reused());
+            }
+            let made = sids::sids(cx, generative, data, vectors.as_ref())?;
             stages.done("sids", made.entry.reused);
             for name in [sids::TABLE, sids::CODEBOOK, sids::INDEX, sids::REPORT] {
                 if made.entry.has(name) {

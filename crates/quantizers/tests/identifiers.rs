@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests may panic
 
 use sidereal_core::{
-    Catalog, Codes, Identifier, IdentifierInput, ItemId, Matrix, Quantizer, QuantizerInput, Run,
-    SidTable, Spec,
+    Catalog, Codes, EncoderInput, Identifier, IdentifierInput, ItemId, ItemTable, Matrix,
+    Quantized, Quantizer, QuantizerInput, Run, Sequences, SidTable, Spec,
 };
 use sidereal_quantizers::{SidReport, register, register_identifiers};
 
@@ -18,11 +18,12 @@ fn identify(spec: Spec, codes: &Codes) -> SidTable {
     let random = quantizers.build(&Spec::new("quantizer", "random"), &()).unwrap();
     let codebook = random.fit(&input, &Run::quiet(1)).unwrap();
     let popularity = vec![0; codes.rows()];
+    let (items, train) = (ItemTable::default(), Sequences::default());
+    let quantized = Quantized { codes, codebook: codebook.as_ref(), vectors: vectors.view() };
     let input = IdentifierInput {
-        codes,
+        catalogue: EncoderInput { items: &items, train: &train },
         popularity: &popularity,
-        codebook: codebook.as_ref(),
-        vectors: vectors.view(),
+        quantized: Some(quantized),
     };
     identifiers.build(&spec, &()).unwrap().identify(&input, &Run::quiet(1)).unwrap()
 }

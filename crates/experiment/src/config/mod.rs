@@ -36,9 +36,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Sections in the order of the pipeline.
-pub const SECTIONS: [&str; 10] = [
+pub const SECTIONS: [&str; 11] = [
     "data",
     "encoder",
+    "side",
     "quantizer",
     "identifier",
     "backbone",
@@ -53,7 +54,7 @@ pub const SECTIONS: [&str; 10] = [
 const TOP_KEYS: [&str; 4] = ["seed", "threads", "device", "cache"];
 
 /// Sections without a component, which have no `type`.
-const PLAIN_SECTIONS: [&str; 2] = ["train", "evaluate"];
+const PLAIN_SECTIONS: [&str; 3] = ["side", "train", "evaluate"];
 
 /// A configuration as written, with the place of every key.
 #[derive(Debug, Clone)]

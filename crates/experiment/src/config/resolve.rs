@@ -15,6 +15,7 @@ use sidereal_decoding::Decoder;
 use sidereal_metrics::Metric;
 use sidereal_nn::{Engine, Objective};
 use sidereal_train::TrainOptions;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -128,6 +129,8 @@ pub struct GenerativePlan {
     pub encoder: Part<dyn ItemEncoder>,
     /// Vectors to codes.
     pub quantizer: Part<dyn Quantizer>,
+    /// Named side inputs of the quantizer, by the encoders that make them.
+    pub side: BTreeMap<String, Part<dyn ItemEncoder>>,
     /// Codes to IDs.
     pub identifier: Part<dyn Identifier>,
     /// Search for IDs.
@@ -195,7 +198,7 @@ impl Plan {
         &self,
         train: Arc<Sequences>,
         n_items: usize,
-        extras: std::collections::BTreeMap<String, Value>,
+        extras: BTreeMap<String, Value>,
     ) -> BaselineContext {
         BaselineContext { train, n_items, extras, seed: self.seed }
     }
@@ -359,6 +362,7 @@ impl Resolver<'_> {
                     "rq-kmeans",
                     &(),
                 )?,
+                side: self.side()?,
                 identifier: self.part(
                     &registry.identifiers,
                     "identifier",
@@ -378,13 +382,40 @@ impl Resolver<'_> {
         self.record(&objective);
         self.resolved.insert("train".into(), train.resolved.clone().into());
         if let Some(g) = &generative {
-            self.record(&g.encoder);
-            self.record(&g.quantizer);
+            if g.identifier.built.reads_codes() {
+                self.record(&g.encoder);
+                self.record(&g.quantizer);
+                if !g.side.is_empty() {
+                    let parts = g.side.iter();
+                    let side: Map<_, _> =
+                        parts.map(|(name, p)| (name.clone(), table_of(&p.spec).into())).collect();
+                    self.resolved.insert("side".into(), side.into());
+                }
+            }
             self.record(&g.identifier);
             self.record(&g.decoder);
         }
         let (backbone, backbone_origin) = (spec, origin);
         Ok(ModelPlan { backbone, backbone_origin, output, objective, train, generative })
+    }
+
+    /// The encoders under `[side]`.
+    fn side(&self) -> Result<BTreeMap<String, Part<dyn ItemEncoder>>> {
+        let mut parts = BTreeMap::new();
+        for (name, written) in self.config.section("side").into_iter().flatten() {
+            let section = format!("side.{name}");
+            let table = match written {
+                Value::Object(table) => table.clone(),
+                Value::String(kind) => Map::from_iter([("type".to_string(), kind.as_str().into())]),
+                other => {
+                    let message = format!("expected an encoder's name or a section, got {other}");
+                    return Err(Error::config(section, message));
+                }
+            };
+            let part = self.part(&self.registry.encoders, &section, table, "lsa", &())?;
+            parts.insert(name.clone(), part);
+        }
+        Ok(parts)
     }
 
     fn train(&self, table: Map<String, Value>) -> Result<(SampleOptions, TrainOptions)> {
@@ -472,9 +503,7 @@ impl Resolver<'_> {
     ) -> Result<(Spec, String)> {
         table.entry("type").or_insert_with(|| usual.into());
         let mut spec = Spec::from_table(section, table)?;
-        if matches!(section, "data" | "encoder") {
-            self.find_files(&mut spec);
-        }
+        self.find_files(&mut spec.options);
         let entry = catalog.get(&spec.name)?;
         spec.options = catalog.resolve(&spec)?;
         tidy(&mut spec.options, &entry.options);
@@ -498,19 +527,29 @@ impl Resolver<'_> {
         self.resolved.insert(part.spec.section.clone(), table_of(&part.spec).into());
     }
 
-    /// Makes paths absolute where they lead somewhere.
-    fn find_files(&self, spec: &mut Spec) {
-        for (key, value) in &mut spec.options {
-            if let (true, Value::String(path)) = (is_path(key), &*value)
-                && let Some(found) = self.config.find(path).filter(|_| !path.is_empty())
-            {
-                *value = found.to_string_lossy().into_owned().into();
+    /// Makes paths absolute where they lead somewhere, in inner components too.
+    fn find_files(&self, options: &mut Map<String, Value>) {
+        for (key, value) in options {
+            match value {
+                Value::String(path) if is_path(key) && !path.is_empty() => {
+                    if let Some(found) = self.config.find(path) {
+                        *value = found.to_string_lossy().into_owned().into();
+                    }
+                }
+                Value::Object(inner) => self.find_files(inner),
+                Value::Array(parts) => {
+                    parts
+                        .iter_mut()
+                        .filter_map(Value::as_object_mut)
+                        .for_each(|p| self.find_files(p));
+                }
+                _ => {}
             }
         }
     }
 }
 
-/// Whether an option of `[data]` or `[encoder]` names a file or folder.
+/// Whether an option names a file or folder.
 pub(crate) fn is_path(key: &str) -> bool {
     matches!(key, "path" | "metadata" | "items" | "model") || key.ends_with("_path")
 }

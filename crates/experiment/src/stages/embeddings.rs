@@ -3,10 +3,10 @@
 use super::data::{Data, checksums, content};
 use super::{Context, version};
 use crate::cache::{Entry, Key};
-use crate::config::is_path;
-use crate::{GenerativePlan, npy};
+use crate::config::{Part, is_path};
+use crate::npy;
 use serde_json::{Value, json};
-use sidereal_core::{EncoderInput, Error, Matrix, Result};
+use sidereal_core::{EncoderInput, Error, ItemEncoder, Matrix, Result};
 use std::cell::OnceCell;
 use std::path::Path;
 
@@ -40,12 +40,15 @@ impl Embeddings {
 }
 
 /// Encodes the catalogue.
-pub fn embeddings(cx: &Context<'_>, plan: &GenerativePlan, data: &Data) -> Result<Embeddings> {
-    let encoder = &plan.encoder;
+pub fn embeddings(
+    cx: &Context<'_>,
+    encoder: &Part<dyn ItemEncoder>,
+    data: &Data,
+) -> Result<Embeddings> {
     let files = checksums(&encoder.built.files())?;
     let mut own = encoder.identity();
-    if let (false, Some(options)) = (files.is_empty(), own["options"].as_object_mut()) {
-        options.retain(|key, _| !is_path(key));
+    if !files.is_empty() {
+        without_paths(&mut own);
     }
     let inputs = json!({
         "data": data.identity,
@@ -68,6 +71,18 @@ pub fn embeddings(cx: &Context<'_>, plan: &GenerativePlan, data: &Data) -> Resul
         Ok(())
     })?;
     Ok(Embeddings { entry, vectors: fresh })
+}
+
+/// The content of files decides, not where they are: takes paths out of a component's identity.
+pub(crate) fn without_paths(identity: &mut Value) {
+    match identity {
+        Value::Object(map) => {
+            map.retain(|key, value| !(is_path(key) && value.is_string()));
+            map.values_mut().for_each(without_paths);
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(without_paths),
+        _ => {}
+    }
 }
 
 /// Encoders of other crates are held to the trait's promise.

@@ -1,4 +1,4 @@
-//! Vectors to codes, codes to the finished SID table.
+//! Vectors to codes, codes (or other things) to the finished SID table.
 //!
 //! | file | holds |
 //! |---|---|
@@ -7,14 +7,18 @@
 //! | `sids.json` | `{item: ["<a_1>", ...]}`, where every item has one ID |
 //! | `sid_report.json` | usage, entropy, collisions, reconstruction error |
 
-use super::data::Data;
-use super::embeddings::Embeddings;
+use super::data::{Data, checksums, content};
+use super::embeddings::{Embeddings, embeddings, without_paths};
 use super::{Context, version};
 use crate::GenerativePlan;
 use crate::cache::{Entry, Key};
 use serde_json::{Value, json};
-use sidereal_core::{Event, IdentifierInput, QuantizerInput, Result, SidTable, files};
+use sidereal_core::{
+    EncoderInput, Event, IdentifierInput, Matrix, Quantized, QuantizerInput, Result, SidTable,
+    files,
+};
 use sidereal_quantizers::{SidReport, load_sids, save_codebook, save_sids};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,44 +51,46 @@ pub fn identity(table: &SidTable) -> Value {
     format!("{:016x}", table.version()).into()
 }
 
-/// Quantizes and identifies the catalogue.
+/// Vectors to codes, codes to the table; `vectors` are none where the identifier reads no codes.
 pub fn sids(
     cx: &Context<'_>,
     plan: &GenerativePlan,
     data: &Data,
-    embeddings: &Embeddings,
+    vectors: Option<&Vectors>,
 ) -> Result<Sids> {
-    let inputs = json!({
-        "embeddings": embeddings.identity(),
-        // Collision policies may look at the training popularity.
+    let files = checksums(&plan.identifier.built.files())?;
+    let mut identifier = plan.identifier.identity();
+    if !files.is_empty() {
+        without_paths(&mut identifier);
+    }
+    let mut inputs = json!({
+        // Identifiers may look at texts, histories and popularity.
         "data": data.identity,
-        "quantizer": plan.quantizer.identity(),
-        "identifier": plan.identifier.identity(),
+        "identifier": identifier,
+        "files": content(&files),
         "seed": cx.plan.seed,
     });
+    if let Some(vectors) = vectors {
+        inputs["embeddings"] = vectors.items.identity();
+        inputs["quantizer"] = plan.quantizer.identity();
+        inputs["side"] = vectors.side.iter().map(|(n, e)| (n.clone(), e.identity())).collect();
+    }
     let key = Key::new("sids", version::SIDS, inputs);
     let entry = cx.cache.get(&key, &cx.run, |folder: &Path| {
-        let vectors = embeddings.vectors()?.view();
-        let input = QuantizerInput::vectors(vectors);
-        let codebook = plan.quantizer.built.fit(&input, &cx.run)?;
-        let codes = codebook.quantize(&input)?;
-        let table = plan.identifier.built.identify(
-            &IdentifierInput {
-                codes: &codes,
-                popularity: &data.popularity,
-                codebook: codebook.as_ref(),
-                vectors,
-            },
-            &cx.run,
-        )?;
-        let report = SidReport::of_codes(&codes, codebook.widths())?.with_reconstruction(
-            &codes,
-            codebook.as_ref(),
-            vectors,
-        )?;
-        let report = json!({"codes": report, "ids": SidReport::of_table(&table)?});
+        let (table, report) = match vectors {
+            Some(vectors) => quantize(cx, plan, data, vectors, folder)?,
+            None => {
+                let input = IdentifierInput {
+                    catalogue: catalogue(data),
+                    popularity: &data.popularity,
+                    quantized: None,
+                };
+                let table = plan.identifier.built.identify(&input, &cx.run)?;
+                let report = json!({"ids": SidReport::of_table(&table)?});
+                (table, report)
+            }
+        };
         save_sids(&folder.join(TABLE), &table)?;
-        save_codebook(&folder.join(CODEBOOK), codebook.as_ref())?;
         files::write_json(&folder.join(REPORT), &report)?;
         match table.to_index_json() {
             Ok(index) => files::write_json(&folder.join(INDEX), &index),
@@ -96,4 +102,57 @@ pub fn sids(
     })?;
     let table = Arc::new(load_sids(&entry.path(TABLE))?);
     Ok(Sids { table, entry })
+}
+
+fn catalogue(data: &Data) -> EncoderInput<'_> {
+    EncoderInput { items: &data.dataset.items, train: &data.train }
+}
+
+/// What is quantized.
+pub struct Vectors {
+    items: Embeddings,
+    side: BTreeMap<String, Embeddings>,
+}
+
+impl Vectors {
+    /// Encodes the catalogue, where the identifier reads codes.
+    pub fn encode(cx: &Context<'_>, plan: &GenerativePlan, data: &Data) -> Result<Option<Self>> {
+        if !plan.identifier.built.reads_codes() {
+            return Ok(None);
+        }
+        let items = embeddings(cx, &plan.encoder, data)?;
+        let encode = |(name, part)| Ok((String::clone(name), embeddings(cx, part, data)?));
+        Ok(Some(Vectors { items, side: plan.side.iter().map(encode).collect::<Result<_>>()? }))
+    }
+
+    /// Whether the cache had them all.
+    pub fn reused(&self) -> bool {
+        self.items.reused() && self.side.values().all(Embeddings::reused)
+    }
+}
+
+/// Fits the quantizer, writes its codebook and gives the table with its report.
+fn quantize(
+    cx: &Context<'_>,
+    plan: &GenerativePlan,
+    data: &Data,
+    made: &Vectors,
+    folder: &Path,
+) -> Result<(SidTable, Value)> {
+    let vectors = made.items.vectors()?.view();
+    let read = |(name, e): (&String, &Embeddings)| Ok((name.clone(), e.vectors()?.clone()));
+    let side: BTreeMap<String, Matrix> = made.side.iter().map(read).collect::<Result<_>>()?;
+    let catalogue = catalogue(data);
+    let input = QuantizerInput { vectors, side: &side, catalogue: Some(catalogue) };
+    let codebook = plan.quantizer.built.fit(&input, &cx.run)?;
+    let codes = codebook.quantize(&input)?;
+    let quantized = Quantized { codes: &codes, codebook: codebook.as_ref(), vectors };
+    let input =
+        IdentifierInput { catalogue, popularity: &data.popularity, quantized: Some(quantized) };
+    let table = plan.identifier.built.identify(&input, &cx.run)?;
+    let report = SidReport::of_codes(&codes, codebook.widths())?;
+    let report = report.with_reconstruction(&codes, codebook.as_ref(), vectors)?;
+    save_codebook(&folder.join(CODEBOOK), codebook.as_ref())?;
+    let report = json!({"codes": report, "ids": SidReport::of_table(&table)?});
+    Ok((table, report))
 }

@@ -25,6 +25,6 @@ pub(crate) fn groups<'a>(codes: &'a Codes, order: &'a [u32]) -> impl Iterator<It
 
 /// A table of one ID an item, row `i` for item `i`.
 fn table(codes: &Codes) -> Result<SidTable> {
-    let rows = (0..codes.rows()).map(|i| (ItemId(i as u32), codes.row(i)));
+    let rows = (0..codes.rows()).map(|i| (ItemId(i as u32), codes.sid(i)));
     SidTable::new(codes.rows(), CodeOrder::Sequence, rows)
 }

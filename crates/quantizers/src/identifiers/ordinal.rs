@@ -59,7 +59,7 @@ impl Ordinal {
 
 impl Identifier for Ordinal {
     fn identify(&self, input: &IdentifierInput<'_>, _run: &Run<'_>) -> Result<SidTable> {
-        table(&self.append(input.codes)?)
+        table(&self.append(input.quantized()?.codes)?)
     }
 }
 

@@ -15,6 +15,6 @@ pub struct Tolerate;
 
 impl Identifier for Tolerate {
     fn identify(&self, input: &IdentifierInput<'_>, _run: &Run<'_>) -> Result<SidTable> {
-        table(input.codes)
+        table(input.quantized()?.codes)
     }
 }
