@@ -195,7 +195,7 @@ impl Inner {
 }
 
 /// Options of these types hold components; [`Catalog::resolve`] fills in their defaults too.
-const INNER: [&str; 2] = ["Inner", "Vec<Inner>"];
+const INNER: [&str; 3] = ["Inner", "Option<Inner>", "Vec<Inner>"];
 
 type Build<T, C> = Box<dyn Fn(&Spec, &C, &Catalog<T, C>) -> Result<Box<T>> + Send + Sync>;
 type Resolve = Box<dyn Fn(&Spec) -> Result<Map<String, Value>> + Send + Sync>;
@@ -226,7 +226,7 @@ impl<T: ?Sized, C> Entry<T, C> {
     }
 
     /// An entry whose component is made of others of the same catalog, which stand in options of
-    /// type [`Inner`] or `Vec<Inner>`.
+    /// type [`Inner`], `Option<Inner>` or `Vec<Inner>`.
     pub fn composite<O: Options + 'static>(
         name: &str,
         origin: &str,
@@ -311,8 +311,8 @@ impl<T: ?Sized, C> Catalog<T, C> {
                         *part = self.resolve_inner(part, &section)?;
                     }
                 }
+                Some(Value::Null) | None => {}
                 Some(part) => *part = self.resolve_inner(part, &section)?,
-                None => {}
             }
         }
         Ok(options)

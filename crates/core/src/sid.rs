@@ -242,7 +242,8 @@ pub fn token(level: usize, code: Code) -> String {
     format!("<{}_{code}>", letter(level))
 }
 
-fn parse_token(level: usize, token: &str) -> Option<Code> {
+/// The code of a token at its level, as in 17 of `<a_17>` at level 0.
+pub fn parse_token(level: usize, token: &str) -> Option<Code> {
     let inner = token.strip_prefix('<')?.strip_suffix('>')?;
     inner.strip_prefix(&letter(level))?.strip_prefix('_')?.parse().ok()
 }

@@ -16,6 +16,7 @@
 //! | [`identifiers`] | collision policies |
 //! | [`report`] | usage, entropy, collisions, reconstruction error |
 //! | [`files`] | codebooks and SID tables as safetensors |
+//! | [`tables`] | SID tables of other programs, in and out |
 
 pub mod files;
 pub mod gradient;
@@ -29,10 +30,13 @@ pub mod residual;
 pub mod rq_kmeans;
 pub mod rq_vae;
 pub mod rvq;
+pub mod tables;
 
 pub use files::{load_codebook, load_sids, save_codebook, save_sids};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
-pub use identifiers::{Ordinal, OrdinalOptions, OrdinalStart, Tolerate, TolerateOptions};
+pub use identifiers::{
+    Ordinal, OrdinalOptions, OrdinalStart, Table, TableOptions, Tolerate, TolerateOptions,
+};
 pub use pq::{Pq, PqCodebook, PqOptions};
 pub use random::{Random, RandomCodebook, RandomOptions};
 pub use report::{LevelReport, SidReport};
@@ -40,6 +44,7 @@ pub use residual::{ResidualCodebook, ResidualScale};
 pub use rq_kmeans::{RqKMeans, RqKMeansOptions};
 pub use rq_vae::{RqVae, RqVaeCodebook, RqVaeOptions};
 pub use rvq::{LevelLoss, level_loss};
+pub use tables::{Keys, export, import};
 
 use sidereal_core::{Catalog, Entry, Identifier, Quantizer, Result};
 
@@ -76,7 +81,7 @@ pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
     ))
 }
 
-/// Adds this crate's identifiers: `ordinal` and `tolerate`.
+/// Adds this crate's identifiers: `ordinal`, `table` and `tolerate`.
 pub fn register_identifiers(identifiers: &mut Catalog<dyn Identifier>) -> Result<()> {
     let origin = env!("CARGO_PKG_NAME");
     identifiers.add(Entry::new(
@@ -86,6 +91,16 @@ pub fn register_identifiers(identifiers: &mut Catalog<dyn Identifier>) -> Result
          (arXiv 2305.05065, 2507.22224).",
         |options: OrdinalOptions, _: &()| {
             Ok(Box::new(Ordinal::new(options)) as Box<dyn Identifier>)
+        },
+    ))?;
+    identifiers.add(Entry::composite(
+        "table",
+        origin,
+        "IDs from a file: index JSON (arXiv 2311.09049), TSV, CSV or this project's own.",
+        |options: TableOptions, _: &(), all| {
+            let inner = options.then.as_ref().map(|then| then.spec("identifier.then"));
+            let then = inner.transpose()?.map(|spec| all.build(&spec, &())).transpose()?;
+            Ok(Box::new(Table::new(options, then)?) as Box<dyn Identifier>)
         },
     ))?;
     identifiers.add(Entry::new(

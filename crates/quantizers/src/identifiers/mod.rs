@@ -1,9 +1,11 @@
 //! From codes to identifiers: what happens when items share a code tuple.
 
 mod ordinal;
+mod table;
 mod tolerate;
 
 pub use ordinal::{Ordinal, OrdinalOptions, OrdinalStart};
+pub use table::{Table, TableOptions};
 pub use tolerate::{Tolerate, TolerateOptions};
 
 use rayon::prelude::*;
@@ -24,7 +26,7 @@ pub(crate) fn groups<'a>(codes: &'a Codes, order: &'a [u32]) -> impl Iterator<It
 }
 
 /// A table of one ID an item, row `i` for item `i`.
-fn table(codes: &Codes) -> Result<SidTable> {
+fn one_each(codes: &Codes) -> Result<SidTable> {
     let rows = (0..codes.rows()).map(|i| (ItemId(i as u32), codes.sid(i)));
     SidTable::new(codes.rows(), CodeOrder::Sequence, rows)
 }

@@ -5,9 +5,9 @@
 //! distinct. The digit's width is the size of the largest bucket (one more for GRID), so that a
 //! badly collided table widens the vocabulary. Cost `O(N L log N)`.
 
-use super::{by_codes, groups, table};
+use super::{by_codes, groups, one_each};
 use serde::{Deserialize, Serialize};
-use sidereal_core::{Codes, Identifier, IdentifierInput, Result, Run, SidTable};
+use sidereal_core::{Codes, Error, Identifier, IdentifierInput, Result, Run, SidTable};
 
 /// Where the digit starts to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,14 @@ impl Ordinal {
     /// The codes with the digit behind them: `N x (L + 1)` from `N x L`.
     pub fn append(&self, codes: &Codes) -> Result<Codes> {
         let (rows, levels) = (codes.rows(), codes.levels());
+        if let Some(short) = (0..rows).find(|&i| codes.sid(i).len() < levels) {
+            // A digit behind a short ID could be the next code of a longer one.
+            return Err(Error::mismatch(format!(
+                "ordinal: item {short} has {} codes, others have {levels}; a digit tells apart only \
+                 IDs of one length",
+                codes.sid(short).len()
+            )));
+        }
         let mut data = vec![0; rows * (levels + 1)];
         for (i, out) in data.chunks_exact_mut(levels + 1).enumerate() {
             out[..levels].copy_from_slice(codes.row(i));
@@ -59,7 +67,7 @@ impl Ordinal {
 
 impl Identifier for Ordinal {
     fn identify(&self, input: &IdentifierInput<'_>, _run: &Run<'_>) -> Result<SidTable> {
-        table(&self.append(input.quantized()?.codes)?)
+        one_each(&self.append(input.quantized()?.codes)?)
     }
 }
 
@@ -80,6 +88,13 @@ mod tests {
         assert_eq!(digits(OrdinalStart::Grid, &[7, 3, 7, 7]), [1, 0, 2, 3]);
         assert_eq!(digits(OrdinalStart::Tiger, &[7, 3, 7, 7]), [0, 0, 1, 2]);
         assert!(digits(OrdinalStart::Grid, &[]).is_empty());
+    }
+
+    #[test]
+    fn ids_of_different_length_are_refused() {
+        let codes = Codes::new(2, 2, vec![1, 2, 1, Codes::NONE]).unwrap();
+        let refused = Ordinal::new(OrdinalOptions::default()).append(&codes).unwrap_err();
+        assert!(refused.to_string().contains("item 1 has 1 codes"), "{refused}");
     }
 
     #[test]

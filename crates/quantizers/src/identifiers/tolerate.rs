@@ -1,7 +1,7 @@
 //! `tolerate`: codes are the IDs, and several items may share one (arXiv 2507.22224, "random
 //! pick"). A decoder that reaches a shared ID returns all its items.
 
-use super::table;
+use super::one_each;
 use sidereal_core::{Identifier, IdentifierInput, Result, Run, SidTable};
 
 sidereal_core::options! {
@@ -15,6 +15,6 @@ pub struct Tolerate;
 
 impl Identifier for Tolerate {
     fn identify(&self, input: &IdentifierInput<'_>, _run: &Run<'_>) -> Result<SidTable> {
-        table(input.quantized()?.codes)
+        one_each(input.quantized()?.codes)
     }
 }
