@@ -15,6 +15,8 @@ pub struct Arguments {
 pub enum Command {
     /// Runs an experiment: data, semantic IDs, training, metrics
     Run(RunArguments),
+    /// Runs many experiments from one file and compares them
+    Sweep(SweepArguments),
     /// Measures a finished run again, without training
     Evaluate(EvaluateArguments),
     /// Shows what a finished run recommends
@@ -45,6 +47,21 @@ pub struct RunArguments {
     /// Replaces the run in the folder
     #[arg(long)]
     pub overwrite: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct SweepArguments {
+    /// The sweep: an experiment with a [sweep] section
+    #[arg(value_name = "FILE.toml")]
+    pub file: PathBuf,
+    /// The sweep's folder [default: runs/<name of the file>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Checks every run and lists them, and does nothing else
+    #[arg(long)]
+    pub dry_run: bool,
     #[command(flatten)]
     pub common: Common,
 }

@@ -18,6 +18,7 @@ mod output;
 mod recommend;
 mod replay;
 mod run;
+mod sweep;
 mod tables;
 
 use crate::Registry;
@@ -31,6 +32,7 @@ pub fn run(registry: Registry) -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Run(a) => run::run(&registry, a),
+        Command::Sweep(a) => sweep::sweep(&registry, a),
         Command::Evaluate(a) => evaluate::evaluate(&registry, a),
         Command::Recommend(a) => recommend::recommend(&registry, a),
         Command::Replay(a) => replay::replay(&registry, a),

@@ -188,6 +188,14 @@ fn same_rounding(tree: &mut Value) {
     }
 }
 
+/// Whether the folder holds the results of this very experiment.
+pub(crate) fn finished(root: &Path, plan: &Plan) -> Result<bool> {
+    if !root.join("metrics.json").is_file() || !root.join(CONFIG).is_file() {
+        return Ok(false);
+    }
+    same_experiment(root, plan).map(|()| true)
+}
+
 /// A run may only be continued as the experiment that it was.
 fn same_experiment(root: &Path, plan: &Plan) -> Result<()> {
     let mut old = Config::load(&root.join(CONFIG))?.tree();

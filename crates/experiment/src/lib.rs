@@ -13,6 +13,7 @@
 //! | [`cache`] | finished stages by what they were made from |
 //! | [`folder`] | the run folder |
 //! | [`run`](mod@run) | a whole run on one screen |
+//! | [`sweep`](mod@sweep) | many runs from one file, and their table |
 //! | [`serve`] | a finished run as a recommender |
 
 pub mod baselines;
@@ -29,6 +30,7 @@ pub mod run;
 pub mod scoring;
 pub mod serve;
 pub mod stages;
+pub mod sweep;
 pub mod validation;
 
 pub use cache::Cache;
@@ -38,3 +40,4 @@ pub use registry::{ComponentDoc, Plugin, Registry};
 pub use results::Results;
 pub use run::{Outcome, RunOptions, default_cache, default_out, run};
 pub use serve::{Asker, Example, Finished, ShownItem, plan_of};
+pub use sweep::Sweep;

@@ -63,13 +63,19 @@ pub struct Config {
     pub name: String,
     root: Map<String, Value>,
     places: BTreeMap<String, String>,
-    /// Folder of the file: where relative paths are looked for first.
-    folder: PathBuf,
+    /// Folders of the files it was read from: where relative paths are looked for first.
+    folders: Vec<PathBuf>,
 }
 
 impl Config {
     /// Reads a file.
     pub fn load(path: &Path) -> Result<Self> {
+        let mut config = Config::read(path)?;
+        config.check_names()?;
+        Ok(config)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::InvalidData => Error::ConfigAt {
                 place: path.display().to_string(),
@@ -77,23 +83,27 @@ impl Config {
             },
             _ => Error::read(path, e),
         })?;
-        let mut config = Config::parse(&text, &path.display().to_string())?;
+        let mut config = Config::document(&text, &path.display().to_string())?;
         config.name = path.file_stem().map_or("run".into(), |s| s.to_string_lossy().into_owned());
-        config.folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        config.folders = vec![path.parent().map_or_else(PathBuf::new, Path::to_path_buf)];
         Ok(config)
     }
 
     /// Reads text; `name` stands for the file in errors.
     pub fn parse(text: &str, name: &str) -> Result<Self> {
+        let mut config = Config::document(text, name)?;
+        config.check_names()?;
+        Ok(config)
+    }
+
+    fn document(text: &str, name: &str) -> Result<Self> {
         let document = document::parse(text, name)?;
-        let mut config = Config {
+        Ok(Config {
             name: "run".into(),
             root: document.root,
             places: document.places,
-            folder: PathBuf::new(),
-        };
-        config.check_names()?;
-        Ok(config)
+            folders: Vec::new(),
+        })
     }
 
     /// Overrides a key: `assignment` is `a.b=value`.
@@ -103,9 +113,16 @@ impl Config {
             |message: &str| Error::ConfigAt { place: place.clone(), message: message.into() };
         let (key, text) =
             assignment.split_once('=').ok_or_else(|| wrong("expected key=value, as in seed=1"))?;
+        self.put(key, document::value(text.trim()), &place)
+    }
+
+    /// Puts a value at a dotted key; `place` stands for it in errors.
+    pub(crate) fn put(&mut self, key: &str, value: Value, place: &str) -> Result<()> {
+        let wrong =
+            |message: &str| Error::ConfigAt { place: place.into(), message: message.into() };
         let path: Vec<&str> = key.split('.').map(str::trim).collect();
         if path.iter().any(|p| p.is_empty()) {
-            return Err(wrong("expected a dotted key before `=`, as in decoder.width=20"));
+            return Err(wrong("expected a dotted key, as in decoder.width"));
         }
         let mut table = &mut self.root;
         for part in &path[..path.len() - 1] {
@@ -117,12 +134,47 @@ impl Config {
             table =
                 entry.as_object_mut().ok_or_else(|| wrong(&format!("`{part}` is no section")))?;
         }
-        table.insert(path[path.len() - 1].to_string(), document::value(text.trim()));
+        table.insert(path[path.len() - 1].to_string(), value);
         for end in 1..path.len() {
-            self.places.entry(path[..end].join(".")).or_insert_with(|| place.clone());
+            self.places.entry(path[..end].join(".")).or_insert_with(|| place.into());
         }
-        self.places.insert(path.join("."), place);
+        self.places.insert(path.join("."), place.into());
         self.check_names()
+    }
+
+    /// Takes a section out of a document that is more than an experiment; the rest is one.
+    pub(crate) fn split(path: &Path, section: &str) -> Result<(Self, Option<Value>)> {
+        let mut config = Config::read(path)?;
+        let taken = config.root.remove(section);
+        config.check_names()?;
+        Ok((config, taken))
+    }
+
+    /// Puts every key of `other` over this configuration's; relative paths are looked for beside
+    /// the other's file first.
+    pub(crate) fn overlay(&mut self, other: &Config) -> Result<()> {
+        for (key, value) in &other.root {
+            match (self.root.get_mut(key).and_then(Value::as_object_mut), value) {
+                // Another component has other options: its section replaces the old one.
+                (Some(old), Value::Object(new)) if !new.contains_key("type") => {
+                    old.extend(new.clone());
+                }
+                _ => drop(self.root.insert(key.clone(), value.clone())),
+            }
+        }
+        self.places.extend(other.places.clone());
+        self.folders.splice(0..0, other.folders.iter().cloned());
+        self.check_names()
+    }
+
+    /// Where a key stands.
+    pub(crate) fn place(&self, key: &str) -> Option<&str> {
+        self.places.get(key).map(String::as_str)
+    }
+
+    /// A path written in this file, from its folder.
+    pub(crate) fn beside(&self, path: &str) -> PathBuf {
+        self.folders.first().map_or_else(|| path.into(), |folder| folder.join(path))
     }
 
     /// Refuses unknown sections and turns bare component names into tables.
@@ -165,12 +217,10 @@ impl Config {
         self.root.get(name).and_then(Value::as_object)
     }
 
-    /// Where a relative path leads: beside the file, else below the working directory.
+    /// Where a relative path leads: beside the files, else below the working directory.
     fn find(&self, path: &str) -> Option<PathBuf> {
-        [self.folder.join(path), PathBuf::from(path)]
-            .into_iter()
-            .find(|p| p.exists())
-            .and_then(|p| p.canonicalize().ok())
+        let beside = self.folders.iter().map(|folder| folder.join(path));
+        beside.chain([PathBuf::from(path)]).find(|p| p.exists()).and_then(|p| p.canonicalize().ok())
     }
 }
 

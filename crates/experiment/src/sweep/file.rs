@@ -1,0 +1,288 @@
+//! Sweep files: an experiment with a `[sweep]` section that says what changes.
+//!
+//! ```toml
+//! [sweep]
+//! base = "tiger-beauty.toml"      # optional: the experiment that this file writes over
+//! seeds = [0, 1, 2]
+//!
+//! [[sweep.case]]                  # values that change together
+//! name = "no text"
+//! quantizer = "random"
+//!
+//! [[sweep.case]]
+//! name = "wide"
+//! "quantizer.levels" = [512, 512]
+//!
+//! [sweep.grid]                    # every combination, with every case
+//! "decoder.width" = [10, 20]
+//! ```
+//!
+//! A whole section replaces the base's; a dotted key changes one value. Without cases there is one,
+//! the base itself.
+
+use crate::Config;
+use serde_json::{Map, Value};
+use sidereal_core::{Error, Result, component::nearest};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const SECTION: &str = "sweep";
+const KEYS: [&str; 4] = ["base", "case", "grid", "seeds"];
+
+/// A sweep: distinct experiments, each with every seed.
+pub struct Sweep {
+    /// Stem of the file.
+    pub name: String,
+    /// Seeds, in the order of the file.
+    pub seeds: Vec<u64>,
+    /// Experiments by name, in the order of the file.
+    pub cases: Vec<Case>,
+}
+
+/// One row of the sweep's table.
+pub struct Case {
+    /// Name of the case and its values on the grid.
+    pub name: String,
+    /// The experiment; its seed is set for each run.
+    pub config: Config,
+}
+
+impl Sweep {
+    /// Reads a file.
+    ///
+    /// Errors name file, line and key: no `[sweep]`, unknown keys, cases without a name or with one
+    /// name, empty lists.
+    pub fn load(path: &Path) -> Result<Self> {
+        let (own, section) = Config::split(path, SECTION)?;
+        let reader = Reader { config: &own };
+        let Some(section) = section else {
+            return Err(Error::ConfigAt {
+                place: path.display().to_string(),
+                message: "no [sweep] section: it says what changes from run to run".into(),
+            });
+        };
+        let Value::Object(section) = section else {
+            return Err(reader.wrong(SECTION, "expected a section"));
+        };
+        if let Some(key) = section.keys().find(|k| !KEYS.contains(&k.as_str())) {
+            let key = format!("{SECTION}.{key}");
+            return Err(own.locate(Error::UnknownOption {
+                nearest: nearest(&key[SECTION.len() + 1..], KEYS),
+                known: KEYS.map(String::from).into(),
+                key,
+            }));
+        }
+        let base = reader.base(&section)?;
+        let mut cases = Vec::new();
+        for case in reader.cases(&section, &base)? {
+            for values in reader.grid(&section)? {
+                cases.push(reader.on_grid(&case, &values)?);
+            }
+        }
+        let mut names = BTreeSet::new();
+        if let Some(case) = cases.iter().find(|c| !names.insert(folder_name(&c.name))) {
+            return Err(reader.wrong("sweep.case", &format!("two cases are named `{}`", case.name)));
+        }
+        Ok(Sweep { name: own.name.clone(), seeds: reader.seeds(&section)?, cases })
+    }
+}
+
+impl Case {
+    /// The experiment with a seed.
+    pub fn with_seed(&self, seed: u64) -> Result<Config> {
+        let mut config = self.config.clone();
+        config.put("seed", seed.into(), "sweep.seeds")?;
+        config.name = self.name.clone();
+        Ok(config)
+    }
+
+    /// The name as a folder.
+    pub fn folder(&self) -> String {
+        folder_name(&self.name)
+    }
+}
+
+/// Letters, digits and `.-_=`; everything else becomes `-`.
+fn folder_name(name: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || ".-_=".contains(c) { c } else { '-' };
+    name.chars().map(plain).collect()
+}
+
+struct Reader<'a> {
+    config: &'a Config,
+}
+
+/// A key with one of its values.
+type Setting<'a> = (&'a String, &'a Value);
+
+impl Reader<'_> {
+    fn wrong(&self, key: &str, message: &str) -> Error {
+        self.config.locate(Error::config(key, message))
+    }
+
+    fn base(&self, section: &Map<String, Value>) -> Result<Config> {
+        match section.get("base") {
+            None => Ok(self.config.clone()),
+            Some(Value::String(base)) => {
+                let path = self.config.beside(base);
+                if !path.is_file() {
+                    let message = format!("there is no file {}", path.display());
+                    return Err(self.wrong("sweep.base", &message));
+                }
+                let mut config = Config::load(&path)?;
+                config.overlay(self.config)?;
+                Ok(config)
+            }
+            Some(other) => {
+                Err(self.wrong("sweep.base", &format!("expected a file in quotes, got {other}")))
+            }
+        }
+    }
+
+    fn seeds(&self, section: &Map<String, Value>) -> Result<Vec<u64>> {
+        let Some(written) = section.get("seeds") else { return Ok(vec![0]) };
+        let seeds: Option<Vec<u64>> =
+            written.as_array().and_then(|a| a.iter().map(Value::as_u64).collect());
+        let seeds =
+            seeds.filter(|s| !s.is_empty() && s.iter().collect::<BTreeSet<_>>().len() == s.len());
+        seeds.ok_or_else(|| {
+            let message = format!("expected distinct whole numbers, as in [0, 1], got {written}");
+            self.wrong("sweep.seeds", &message)
+        })
+    }
+
+    fn cases(&self, section: &Map<String, Value>, base: &Config) -> Result<Vec<Case>> {
+        let Some(written) = section.get("case") else {
+            return Ok(vec![Case { name: "base".into(), config: base.clone() }]);
+        };
+        let tables: Option<Vec<&Map<String, Value>>> =
+            written.as_array().and_then(|a| a.iter().map(Value::as_object).collect());
+        let tables = tables.filter(|t| !t.is_empty());
+        let tables =
+            tables.ok_or_else(|| self.wrong("sweep.case", "expected tables [[sweep.case]]"))?;
+        tables.into_iter().map(|table| self.case(table, base)).collect()
+    }
+
+    fn case(&self, table: &Map<String, Value>, base: &Config) -> Result<Case> {
+        let name = table.get("name").and_then(Value::as_str).filter(|n| !n.is_empty());
+        let Some(name) = name else {
+            return Err(self.wrong("sweep.case", "every case needs a name in quotes"));
+        };
+        let mut config = base.clone();
+        let place = self.config.place("sweep.case").unwrap_or(SECTION);
+        let place = format!("{place}, case `{name}`");
+        for (key, value) in table.iter().filter(|(k, _)| *k != "name") {
+            config.put(key, value.clone(), &place)?;
+        }
+        Ok(Case { name: name.into(), config })
+    }
+
+    /// All combinations of the grid's values.
+    fn grid<'a>(&self, section: &'a Map<String, Value>) -> Result<Vec<Vec<Setting<'a>>>> {
+        let mut points = vec![Vec::new()];
+        let axes = section.get("grid").map(|g| {
+            g.as_object().ok_or_else(|| self.wrong("sweep.grid", "expected a section of lists"))
+        });
+        for (key, values) in axes.transpose()?.into_iter().flatten() {
+            let values = values.as_array().filter(|v| !v.is_empty()).ok_or_else(|| {
+                let message = format!("`{key}`: expected a list of values, got {values}");
+                self.wrong("sweep.grid", &message)
+            })?;
+            points = points
+                .iter()
+                .flat_map(|p| values.iter().map(move |v| [&p[..], &[(key, v)]].concat()))
+                .collect();
+        }
+        Ok(points)
+    }
+
+    fn on_grid(&self, case: &Case, values: &[Setting<'_>]) -> Result<Case> {
+        let (mut name, mut config) = (case.name.clone(), case.config.clone());
+        for (key, value) in values {
+            let short = key.rsplit('.').next().unwrap_or(key);
+            let shown = match value {
+                Value::String(text) => text.clone(),
+                Value::Object(table) => {
+                    table.get("type").and_then(Value::as_str).unwrap_or("?").into()
+                }
+                other => other.to_string(),
+            };
+            name.push_str(&format!(" {short}={shown}"));
+            config.put(key, (*value).clone(), &format!("sweep.grid, `{key}`"))?;
+        }
+        Ok(Case { name, config })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Sweep> {
+        let dir = tempfile::tempdir().unwrap();
+        let base = "seed = 3\n[quantizer]\ntype = \"rq-kmeans\"\nlevels = [4, 4]\n";
+        std::fs::write(dir.path().join("base.toml"), base).unwrap();
+        let path = dir.path().join("ids.toml");
+        std::fs::write(&path, text).unwrap();
+        Sweep::load(&path)
+    }
+
+    #[test]
+    fn cases_times_grid() {
+        let text = r#"
+            [decoder]
+            width = 7
+            [sweep]
+            base = "base.toml"
+            seeds = [5, 1]
+            [[sweep.case]]
+            name = "usual"
+            [[sweep.case]]
+            name = "by chance"
+            quantizer = "random"
+            "decoder.width" = 9
+            [sweep.grid]
+            "backbone.layers" = [1, 2]
+            threads = [1]
+        "#;
+        let sweep = load(text).unwrap();
+        let names: Vec<&str> = sweep.cases.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(sweep.name, "ids");
+        assert_eq!(sweep.seeds, [5, 1]);
+        assert_eq!(
+            names,
+            [
+                "usual layers=1 threads=1",
+                "usual layers=2 threads=1",
+                "by chance layers=1 threads=1",
+                "by chance layers=2 threads=1"
+            ]
+        );
+        assert_eq!(sweep.cases[2].folder(), "by-chance-layers=1-threads=1");
+        let tree = sweep.cases[3].with_seed(5).unwrap().tree();
+        assert_eq!(tree["seed"], 5);
+        assert_eq!(tree["quantizer"], serde_json::json!({"type": "random"}));
+        assert_eq!(tree["decoder"]["width"], 9);
+        assert_eq!(tree["backbone"]["layers"], 2);
+        let tree = sweep.cases[0].config.tree();
+        assert_eq!(
+            (&tree["decoder"]["width"], &tree["quantizer"]["levels"][0]),
+            (&7.into(), &4.into())
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let error = |text: &str| load(text).err().unwrap().to_string();
+        assert!(error("seed = 1").contains("no [sweep] section"));
+        assert!(error("[sweep]\nsedes = [1]").contains("did you mean `seeds`"));
+        assert!(error("[sweep]\nseeds = [1, 1]").contains("ids.toml:2"));
+        assert!(error("[sweep]\nbase = \"none.toml\"").contains("there is no file"));
+        assert!(error("[sweep]\n[[sweep.case]]\nquantizer = \"random\"").contains("needs a name"));
+        let twice = "[[sweep.case]]\nname = \"a b\"\n[[sweep.case]]\nname = \"a-b\"\n";
+        assert!(error(twice).contains("two cases are named `a-b`"));
+        let unknown = error("[[sweep.case]]\nname = \"a\"\nquantiser = \"random\"\n");
+        assert!(unknown.contains("did you mean `quantizer`"), "{unknown}");
+        assert!(error("[sweep.grid]\nseed = 3\n").contains("expected a list"));
+    }
+}

@@ -1,0 +1,294 @@
+//! What a sweep found: a row a run, a line a case.
+
+use crate::results::Results;
+use crate::stages::sids;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sidereal_core::{Error, Result, files};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// With results.
+    Finished,
+    /// With this error.
+    Failed(String),
+}
+
+/// One run of a sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// Name of the case.
+    pub case: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The run folder.
+    pub folder: PathBuf,
+    /// How it ended.
+    pub state: State,
+    /// Metrics on the validation cases.
+    pub valid: BTreeMap<String, f64>,
+    /// Metrics on the test cases.
+    pub test: BTreeMap<String, f64>,
+    /// Figures of the IDs, where the run has any.
+    pub ids: BTreeMap<String, f64>,
+    /// Seconds of the run as it was first done.
+    pub seconds: Option<f64>,
+}
+
+impl RunRow {
+    /// Reads a finished run's folder.
+    pub fn finished(case: &str, seed: u64, folder: &Path) -> Result<Self> {
+        let results: Results = files::read_json(&folder.join("metrics.json"))?;
+        let report: Option<Value> = match folder.join(sids::REPORT) {
+            path if path.is_file() => Some(files::read_json(&path)?),
+            _ => None,
+        };
+        let times: Option<Value> = files::read_json(&folder.join("summary.json")).ok();
+        Ok(RunRow {
+            case: case.into(),
+            seed,
+            folder: folder.into(),
+            state: State::Finished,
+            valid: results.valid,
+            test: results.test,
+            ids: report.as_ref().map(figures).unwrap_or_default(),
+            seconds: times.and_then(|t| t["seconds"].as_f64()),
+        })
+    }
+
+    /// A run that came to nothing.
+    pub fn failed(case: &str, seed: u64, folder: &Path, error: &Error) -> Self {
+        RunRow {
+            case: case.into(),
+            seed,
+            folder: folder.into(),
+            state: State::Failed(error.to_string()),
+            valid: BTreeMap::new(),
+            test: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            seconds: None,
+        }
+    }
+}
+
+/// Figures of `sid_report.json` that a table has room for.
+fn figures(report: &Value) -> BTreeMap<String, f64> {
+    let mut out = BTreeMap::new();
+    // Codes before a digit that only tells items apart, where they are known.
+    let codes = if report["codes"].is_object() { &report["codes"] } else { &report["ids"] };
+    let mut add = |name: &str, value: Option<f64>| {
+        if let Some(value) = value {
+            out.insert(name.to_string(), value);
+        }
+    };
+    let levels = codes["levels"].as_array().map_or(&[][..], Vec::as_slice);
+    add("levels", (!levels.is_empty()).then_some(levels.len() as f64));
+    add("collisions", codes["collision_rate"].as_f64());
+    add("largest bucket", codes["largest_bucket"].as_f64());
+    let even = |l: &Value| {
+        let width = l["width"].as_f64()?;
+        let entropy = l["entropy"].as_f64()?;
+        Some(if width > 1.0 { entropy / width.ln() } else { 1.0 })
+    };
+    let each: Option<Vec<f64>> = levels.iter().map(even).collect();
+    let mean = each.filter(|e| !e.is_empty()).map(|e| e.iter().sum::<f64>() / e.len() as f64);
+    add("evenness", mean);
+    add("residual", levels.last().and_then(|l| l["relative_residual"].as_f64()));
+    out
+}
+
+/// Everything a sweep found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Name of the sweep.
+    pub name: String,
+    /// Runs in the order of the work.
+    pub runs: Vec<RunRow>,
+}
+
+/// A column of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Name of the figure.
+    pub name: String,
+    /// What it shows.
+    pub kind: Kind,
+}
+
+/// What a column shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A metric on the test cases.
+    Metric,
+    /// A figure of the IDs.
+    Ids,
+}
+
+impl Kind {
+    fn of(self, run: &RunRow) -> &BTreeMap<String, f64> {
+        match self {
+            Kind::Metric => &run.test,
+            Kind::Ids => &run.ids,
+        }
+    }
+}
+
+/// A line of the table: one case over its seeds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseRow {
+    /// Name of the case.
+    pub case: String,
+    /// Runs that finished.
+    pub runs: usize,
+    /// Runs that failed.
+    pub failed: usize,
+    /// Values of each column over the seeds.
+    pub values: Vec<Vec<f64>>,
+}
+
+impl Summary {
+    /// Columns in the order of the table: metrics, then figures of the IDs.
+    pub fn columns(&self) -> Vec<Column> {
+        let mut out: Vec<Column> = Vec::new();
+        for kind in [Kind::Metric, Kind::Ids] {
+            for run in &self.runs {
+                for name in kind.of(run).keys() {
+                    let column = Column { name: name.clone(), kind };
+                    if !out.contains(&column) {
+                        out.push(column);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// A line a case, in the order of the file.
+    pub fn cases(&self, columns: &[Column]) -> Vec<CaseRow> {
+        let mut out: Vec<CaseRow> = Vec::new();
+        for run in &self.runs {
+            let at = out.iter().position(|c| c.case == run.case).unwrap_or_else(|| {
+                out.push(CaseRow {
+                    case: run.case.clone(),
+                    runs: 0,
+                    failed: 0,
+                    values: vec![Vec::new(); columns.len()],
+                });
+                out.len() - 1
+            });
+            match run.state {
+                State::Finished => out[at].runs += 1,
+                State::Failed(_) => out[at].failed += 1,
+            }
+            for (values, column) in out[at].values.iter_mut().zip(columns) {
+                values.extend(column.kind.of(run).get(&column.name));
+            }
+        }
+        out
+    }
+
+    /// Header and cells of the table: mean, and ± standard deviation over several seeds.
+    pub fn cells(&self) -> Vec<Vec<String>> {
+        let columns = self.columns();
+        let mut rows = vec![vec!["case".to_string(), "seeds".into()]];
+        rows[0].extend(columns.iter().map(|c| c.name.clone()));
+        for case in self.cases(&columns) {
+            let seeds = match case.failed {
+                0 => case.runs.to_string(),
+                failed => format!("{} ({failed} failed)", case.runs),
+            };
+            let mut row = vec![case.case, seeds];
+            row.extend(case.values.iter().map(|v| cell(v)));
+            rows.push(row);
+        }
+        rows
+    }
+
+    /// The table as Markdown.
+    pub fn to_markdown(&self) -> String {
+        let rows = self.cells();
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let mut out = line(&rows[0]);
+        out.push_str(&format!("|---|{}\n", "--:|".repeat(rows[0].len() - 1)));
+        rows[1..].iter().for_each(|row| out.push_str(&line(row)));
+        out
+    }
+}
+
+/// Mean, and the spread where there is one.
+fn cell(values: &[f64]) -> String {
+    let n = values.len() as f64;
+    if values.is_empty() {
+        return "-".into();
+    }
+    let mean = values.iter().sum::<f64>() / n;
+    let spread = match values.len() {
+        1 => 0.0,
+        _ => (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt(),
+    };
+    let number = |v: f64| {
+        if v.fract() == 0.0 && v.abs() >= 1.0 { format!("{v}") } else { format!("{v:.4}") }
+    };
+    match values.iter().all(|v| *v == values[0]) {
+        true => number(mean),
+        false => format!("{mean:.4} ± {spread:.4}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(case: &str, seed: u64, recall: Option<f64>) -> RunRow {
+        match recall {
+            None => RunRow::failed(case, seed, Path::new("x"), &Error::input("broken")),
+            Some(r) => RunRow {
+                state: State::Finished,
+                test: BTreeMap::from([("recall@10".into(), r)]),
+                ids: BTreeMap::from([("levels".into(), 3.0)]),
+                ..RunRow::failed(case, seed, Path::new("x"), &Error::input(""))
+            },
+        }
+    }
+
+    #[test]
+    fn means_spreads_and_failures() {
+        let runs = vec![
+            run("a", 0, Some(0.1)),
+            run("b", 0, None),
+            run("a", 1, Some(0.2)),
+            run("b", 1, Some(0.4)),
+        ];
+        let summary = Summary { name: "s".into(), runs };
+        assert_eq!(
+            summary.cells(),
+            [
+                ["case", "seeds", "recall@10", "levels"],
+                ["a", "2", "0.1500 ± 0.0707", "3"],
+                ["b", "1 (1 failed)", "0.4000", "3"],
+            ]
+        );
+        assert!(
+            summary
+                .to_markdown()
+                .starts_with("| case | seeds | recall@10 | levels |\n|---|--:|--:|--:|\n")
+        );
+    }
+
+    #[test]
+    fn figures_of_codes_come_before_those_of_ids() {
+        let level = |w: f64, h: f64| serde_json::json!({"width": w, "entropy": h});
+        let of = |rate: f64| {
+            serde_json::json!({"collision_rate": rate, "largest_bucket": 2,
+            "levels": [level(4.0, 4f64.ln() / 2.0), level(1.0, 0.0)]})
+        };
+        let got = figures(&serde_json::json!({"codes": of(0.5), "ids": of(0.0)}));
+        assert_eq!((got["collisions"], got["levels"], got["evenness"]), (0.5, 2.0, 0.75));
+        assert!(!got.contains_key("residual"));
+        assert_eq!(figures(&serde_json::json!({"ids": of(0.25)}))["collisions"], 0.25);
+    }
+}
