@@ -142,6 +142,9 @@ pub struct ComponentsArguments {
     /// Prints JSON for programs
     #[arg(long)]
     pub json: bool,
+    /// Prints tables in Markdown: the book's reference
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -35,6 +35,8 @@ pub fn components(registry: &Registry, a: ComponentsArguments) -> Result<ExitCod
     }
     if a.json {
         output::print_json(&found)?;
+    } else if a.markdown {
+        output::print(&reference(&found))?;
     } else if a.name.is_some() {
         output::print(&found.iter().map(page).collect::<Vec<_>>().join("\n"))?;
     } else {
@@ -92,6 +94,39 @@ fn overview(components: &[ComponentDoc]) -> String {
     out
 }
 
+/// The book's page of all options.
+fn reference(components: &[ComponentDoc]) -> String {
+    let mut out = String::from(
+        "# Reference of all options\n\nMade by `sidereal components --markdown`; do not edit. \
+         [Configuration](configuration.md) says what holds for all of them.\n",
+    );
+    let mut kind = "";
+    for c in components {
+        if c.kind != kind {
+            kind = &c.kind;
+            let _ = writeln!(out, "\n## `{}`", place(kind));
+        }
+        if c.kind != c.name {
+            let _ = writeln!(out, "\n### `{}`", c.name);
+        }
+        let _ = writeln!(out, "\n{}", one_line(&c.doc));
+        match c.options.is_empty() {
+            true => out.push_str("\nNo options.\n"),
+            false => out.push_str("\n| key | default | type | meaning |\n|---|---|---|---|\n"),
+        }
+        for o in &c.options {
+            let cell = |text: String| text.replace('|', "\\|");
+            let default = match &o.default {
+                Value::Null => "unset".to_string(),
+                _ => format!("`{}`", cell(default(o))),
+            };
+            let (doc, ty) = (cell(one_line(&o.doc)), type_name(o.ty));
+            let _ = writeln!(out, "| `{}` | {default} | {ty} | {doc} |", o.name);
+        }
+    }
+    out
+}
+
 fn page(c: &ComponentDoc) -> String {
     let mut out = format!("{} = \"{}\"", place(&c.kind), c.name);
     if c.kind == c.name {
@@ -139,8 +174,8 @@ fn type_name(ty: &str) -> String {
         "String" => "text".into(),
         "u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64" => "whole number".into(),
         "f32" | "f64" => "number".into(),
-        "Value" => "name or table".into(),
-        _ => "one of the names above".into(),
+        "Value" | "Inner" => "name or table".into(),
+        _ => "one of the names in the text".into(),
     }
 }
 
@@ -153,9 +188,11 @@ mod tests {
         let registry = Registry::builtin().unwrap();
         let all = registry.components();
         let text = overview(&all);
+        let reference = reference(&all);
         for c in &all {
             assert!(!c.doc.is_empty() && text.contains(&c.name), "{}", c.name);
             let page = page(c);
+            assert!(reference.contains(&format!("### `{}`", c.name)), "{}", c.name);
             for o in &c.options {
                 assert!(page.contains(o.name) && !o.doc.is_empty(), "{}.{}", c.name, o.name);
             }
