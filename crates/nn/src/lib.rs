@@ -8,6 +8,7 @@
 pub mod bag;
 pub mod batch;
 pub mod candle;
+pub mod dense;
 pub mod device;
 pub mod gradcheck;
 pub mod hstu;
@@ -19,6 +20,7 @@ pub mod model;
 pub mod optim;
 pub mod parallel;
 pub mod params;
+pub mod polar;
 pub mod schedule;
 
 pub use bag::{Bag, Field};
