@@ -5,7 +5,7 @@ use safetensors::SafeTensors;
 use sidereal::nn::kernels::activation::Activation;
 use sidereal::nn::optim::{AdamW, AdamWOptions, Optimizer};
 use sidereal::quantizers::rq_vae::{
-    BatchRows, Estimator, RqVaeLoss, RqVaeModel, RqVaeShape, RqVaeStep,
+    BatchRows, EncoderForm, Estimator, RqVaeLoss, RqVaeModel, RqVaeShape, RqVaeStep,
 };
 use std::error::Error;
 use std::path::Path;
@@ -16,7 +16,15 @@ pub fn run(work: &Path, threads: usize) -> Result<(), Box<dyn Error>> {
     let (x, codes) = (arm::values(&file, "x")?, arm::integers(&file, "codes")?);
     let hidden = vec![512, 256, 128];
     let activation = Activation::Relu;
-    let shape = RqVaeShape { input: 768, hidden, latent: 32, levels: vec![256; 3], activation };
+    let shape = RqVaeShape {
+        input: 768,
+        hidden,
+        latent: 32,
+        levels: vec![256; 3],
+        activation,
+        decoder_activation: activation,
+        encoder: EncoderForm::Plain,
+    };
     let mut model = RqVaeModel::new(shape, 0)?;
     // In a chain of modules every second one is an activation.
     let theirs = |name: &str| match name.split('.').collect::<Vec<_>>()[..] {

@@ -54,6 +54,11 @@ impl MlpState {
         self.outputs.last().map_or(&[], |v| v)
     }
 
+    /// The same, writable, for what stands behind the last layer; no backward pass reads it.
+    pub fn output_mut(&mut self) -> &mut [f32] {
+        self.outputs.last_mut().map_or(&mut [], |v| v)
+    }
+
     /// Where the output's gradient is to be written before a backward, beside the output.
     pub fn output_and_grad(&mut self) -> OutputAndGrad<'_> {
         let output = self.outputs.last().map_or(&[][..], |v| v);

@@ -9,8 +9,13 @@ use sidereal_nn::kernels::activation::Activation;
 use sidereal_nn::kernels::gemm::Write;
 use sidereal_nn::{Mlp, MlpState, Params};
 
-const ALL: [Activation; 4] =
-    [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu];
+const ALL: [Activation; 4] = [
+    Activation::Relu,
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::Silu,
+    Activation::Sigmoid,
+];
 
 fn random(n: usize, key: u64) -> Vec<f32> {
     let mut rng = seed::stream(key, "test", n as u64);
@@ -35,6 +40,7 @@ fn activated(x: &Tensor, activation: Activation) -> Tensor {
         Activation::Gelu => x.gelu_erf(),
         Activation::GeluTanh => x.gelu(),
         Activation::Silu => x.silu(),
+        Activation::Sigmoid => candle_nn::ops::sigmoid(x),
     }
     .unwrap()
 }

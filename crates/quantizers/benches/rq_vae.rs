@@ -13,7 +13,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sidereal_nn::kernels::activation::Activation;
 use sidereal_nn::optim::{AdamW, AdamWOptions, Optimizer};
 use sidereal_quantizers::rq_vae::{
-    BatchRows, Estimator, RqVaeLoss, RqVaeModel, RqVaeShape, RqVaeStep,
+    BatchRows, EncoderForm, Estimator, RqVaeLoss, RqVaeModel, RqVaeShape, RqVaeStep,
 };
 
 const ROWS: usize = 1024;
@@ -27,7 +27,15 @@ fn model() -> RqVaeModel {
     let hidden = vec![512, 256, 128];
     let levels = vec![256; 3];
     let activation = Activation::Relu;
-    let shape = RqVaeShape { input: WIDTH, hidden, latent: 32, levels, activation };
+    let shape = RqVaeShape {
+        input: WIDTH,
+        hidden,
+        latent: 32,
+        levels,
+        activation,
+        decoder_activation: activation,
+        encoder: EncoderForm::Plain,
+    };
     RqVaeModel::new(shape, 1).expect("the widths are valid")
 }
 

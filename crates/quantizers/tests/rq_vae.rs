@@ -10,8 +10,13 @@ use sidereal_quantizers::rq_vae::{CodebookStart, CodebookUpdate, Estimator, Inpu
 use sidereal_quantizers::{RqVae, RqVaeCodebook, RqVaeOptions, load_codebook, save_codebook};
 use std::sync::Mutex;
 
-const ALL: [Estimator; 4] =
-    [Estimator::StraightThrough, Estimator::ResidualPath, Estimator::Rotation, Estimator::Gumbel];
+const ALL: [Estimator; 5] = [
+    Estimator::StraightThrough,
+    Estimator::ResidualPath,
+    Estimator::CodePath,
+    Estimator::Rotation,
+    Estimator::Gumbel,
+];
 
 fn matrix(cols: usize, data: Vec<f32>) -> Matrix {
     Matrix::new(data.len() / cols, cols, data).unwrap()

@@ -10,15 +10,22 @@ use rand::Rng;
 use sidereal_core::seed;
 use sidereal_nn::kernels::activation::Activation;
 use sidereal_quantizers::rq_vae::{
-    BatchRows, CHUNK, Estimator, RqVaeLoss, RqVaeModel, RqVaeShape, RqVaeStep,
+    BatchRows, CHUNK, EncoderForm, Estimator, RqVaeLoss, RqVaeModel, RqVaeShape, RqVaeStep,
 };
 
 #[test]
 fn loss_and_gradients_equal_candle() {
     let rows = 2 * CHUNK + 91;
     for (hidden, levels) in [(vec![150, 33], vec![16, 9, 5]), (vec![], vec![7])] {
-        let shape =
-            RqVaeShape { input: 40, hidden, latent: 12, levels, activation: Activation::Relu };
+        let shape = RqVaeShape {
+            input: 40,
+            hidden,
+            latent: 12,
+            levels,
+            activation: Activation::Relu,
+            decoder_activation: Activation::Relu,
+            encoder: EncoderForm::Plain,
+        };
         let mut model = RqVaeModel::new(shape, 6).unwrap();
         let mut rng = seed::stream(2, "test", 0);
         for level in 0..model.shape().levels.len() {

@@ -18,6 +18,8 @@ pub enum Activation {
     GeluTanh,
     /// `x / (1 + e^-x)`.
     Silu,
+    /// `1 / (1 + e^-x)`.
+    Sigmoid,
 }
 
 impl Activation {
@@ -28,6 +30,7 @@ impl Activation {
             Activation::Gelu => gelu(x),
             Activation::GeluTanh => gelu_tanh(x),
             Activation::Silu => silu(x),
+            Activation::Sigmoid => sigmoid_in_place(x),
         }
     }
 
@@ -39,6 +42,7 @@ impl Activation {
             Activation::Gelu => gelu_backward(x, dy),
             Activation::GeluTanh => gelu_tanh_backward(x, dy),
             Activation::Silu => silu_backward(x, dy),
+            Activation::Sigmoid => sigmoid_backward(x, dy),
         }
     }
 }
@@ -51,6 +55,23 @@ fn sigmoid(x: f32) -> f32 {
 
 const ROOT_2_OVER_PI: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
+
+simd! {
+    fn sigmoid_in_place(x: &mut [f32]) {
+        for v in x.iter_mut() {
+            *v = sigmoid(*v);
+        }
+    }
+}
+
+simd! {
+    fn sigmoid_backward(x: &[f32], dy: &mut [f32]) {
+        for (g, &x) in dy.iter_mut().zip(x) {
+            let s = sigmoid(x);
+            *g *= s * (1.0 - s);
+        }
+    }
+}
 
 simd! {
     /// `x = max(x, 0)`.

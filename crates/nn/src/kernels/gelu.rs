@@ -108,11 +108,12 @@ mod tests {
             0.5 * s * (1.0 + u.tanh())
         };
         type Definition<'a> = &'a dyn Fn(f64) -> f64;
-        let cases: [(Activation, Definition<'_>); 4] = [
+        let cases: [(Activation, Definition<'_>); 5] = [
             (Activation::Gelu, &|s| s * phi_f64(s)),
             (Activation::GeluTanh, &tanh),
             (Activation::Relu, &|s| s.max(0.0)),
             (Activation::Silu, &|s| s / (1.0 + (-s).exp())),
+            (Activation::Sigmoid, &|s| 1.0 / (1.0 + (-s).exp())),
         ];
         for (activation, definition) in cases {
             let mut y = x.clone();
@@ -120,7 +121,12 @@ mod tests {
             for (i, y) in y.iter().enumerate() {
                 let s = x[i] + bias[i % 37];
                 let want = definition(f64::from(s));
-                let limit = 4e-7 * f64::from(s.abs()).max(0.1);
+                let limit = 4e-7
+                    * f64::from(s.abs()).max(if activation == Activation::Sigmoid {
+                        1.0
+                    } else {
+                        0.1
+                    });
                 assert!((f64::from(*y) - want).abs() <= limit, "{activation:?} {s}: {y} {want}");
             }
         }

@@ -26,6 +26,26 @@ pub(super) struct Shared<'a> {
     pub batch: usize,
     /// Key of this step's Gumbel noise.
     pub key: u64,
+    /// What was settled over the whole batch.
+    pub ahead: Ahead<'a>,
+}
+
+/// What is settled over the whole batch before its chunks run.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ahead<'a> {
+    /// Codes, `B x L`, where a balanced assignment chose them.
+    pub codes: Option<&'a [Code]>,
+    /// Gradient of auxiliary losses in the latents, `B x D`.
+    pub d_latents: Option<&'a [f32]>,
+    /// The same in their quantized form.
+    pub d_quantized: Option<&'a [f32]>,
+}
+
+/// Adds rows of a batch's gradient from row `first` on.
+fn add_ahead(ahead: Option<&[f32]>, first: usize, d: usize, out: &mut [f32]) {
+    if let Some(g) = ahead {
+        out.iter_mut().zip(&g[first * d..]).for_each(|(o, g)| *o += g);
+    }
 }
 
 impl Shared<'_> {
@@ -41,7 +61,7 @@ impl Shared<'_> {
 
     /// Weight of a level's squared error in the loss.
     pub(super) fn level_weight(&self) -> f64 {
-        let own = if self.loss.codebook == CodebookUpdate::Gradient { 1.0 } else { 0.0 };
+        let own = if self.loss.codebook == CodebookUpdate::Average { 0.0 } else { 1.0 };
         f64::from(self.loss.weight) * (own + f64::from(self.loss.beta))
     }
 }
@@ -56,7 +76,8 @@ pub(super) struct Level {
     pub soft: Vec<f32>,
     /// Gumbel: minus twice the gradient of the distances, shape `rows x K`.
     pub slopes: Vec<f32>,
-    /// Gumbel: gradient of `q~_l`, shape `rows x D`.
+    /// Gumbel: gradient of `q~_l`, shape `rows x D`. Code path: gradient of `q_l` in the
+    /// commitment of later levels.
     pub d_code: Vec<f32>,
 }
 
@@ -111,6 +132,11 @@ impl<'a> BatchRows<'a> {
         self.len() == 0
     }
 
+    /// Numbers of the rows, where they are listed.
+    pub(super) fn numbers(&self) -> Option<&'a [u32]> {
+        self.rows
+    }
+
     /// Values of a row.
     pub(super) fn width(&self) -> usize {
         self.width
@@ -129,14 +155,9 @@ impl Chunk {
     /// Forward and backward for rows `first..first + rows` of the batch, except for the gradients
     /// of weights.
     pub(super) fn run(&mut self, s: Shared<'_>, batch: BatchRows<'_>, first: usize, rows: usize) {
-        self.rows = rows;
-        if let Some(list) = batch.rows {
-            size(&mut self.gathered, rows * batch.width);
-            let list = &list[first..first + rows];
-            embedding::gather(batch.vectors, batch.width, list, &mut self.gathered);
-        }
-        self.forward(s, batch, first);
+        self.encode(s, batch, first, rows);
         let values = s.model.params().values();
+        s.model.decoder.forward(values, &self.latents, rows, &mut self.decoder);
         let mut decoder = std::mem::take(&mut self.decoder);
         let factor = 2.0 / (s.batch * batch.width) as f64;
         let out = decoder.output_and_grad();
@@ -146,15 +167,42 @@ impl Chunk {
         let into = Some((&mut self.d_latents[..], Write::Set));
         s.model.decoder.values(values, rows, &mut decoder, into);
         self.decoder = decoder;
+        add_ahead(s.ahead.d_quantized, first, s.model.shape().latent, &mut self.d_latents);
         self.backward_codes(s);
+        let dz = self.encoder.output_and_grad().grad;
+        add_ahead(s.ahead.d_latents, first, s.model.shape().latent, dz);
         s.model.encoder.values(values, rows, &mut self.encoder, None);
     }
 
-    fn forward(&mut self, s: Shared<'_>, batch: BatchRows<'_>, first: usize) {
-        let (values, d) = (s.model.params().values(), s.model.shape().latent);
+    /// The vectors of the chunk's rows and their latents.
+    pub(super) fn latents(
+        &mut self,
+        s: Shared<'_>,
+        batch: BatchRows<'_>,
+        first: usize,
+        rows: usize,
+    ) {
+        self.rows = rows;
+        if let Some(list) = batch.rows {
+            size(&mut self.gathered, rows * batch.width);
+            let list = &list[first..first + rows];
+            embedding::gather(batch.vectors, batch.width, list, &mut self.gathered);
+        }
         let mut encoder = std::mem::take(&mut self.encoder);
-        s.model.encoder.forward(values, self.vectors(batch, first), self.rows, &mut encoder);
+        s.model.encode(self.vectors(batch, first), rows, &mut encoder);
         self.encoder = encoder;
+    }
+
+    /// All that stands before the decoder.
+    pub(super) fn encode(
+        &mut self,
+        s: Shared<'_>,
+        batch: BatchRows<'_>,
+        first: usize,
+        rows: usize,
+    ) {
+        self.latents(s, batch, first, rows);
+        let d = s.model.shape().latent;
         self.levels.resize_with(s.centroids.len(), Level::default);
         zeros(&mut self.latents, self.rows * d);
         self.distances = 0.0;
@@ -169,7 +217,6 @@ impl Chunk {
             level.choose(s, l, first, &mut self.scores, &mut self.best);
             self.distances += level.add_codes(&s.centroids[l], s.loss, &mut self.latents);
         }
-        s.model.decoder.forward(values, &self.latents, self.rows, &mut self.decoder);
     }
 
     /// From the gradient of `z^` to that of the encoder's output.
@@ -188,6 +235,16 @@ impl Chunk {
                 for (level, c) in self.levels.iter().zip(s.centroids) {
                     level.add_commitment(c, commit, dz);
                 }
+            }
+            Estimator::CodePath => {
+                // `dz` holds the gradient of r_{l+1} in the commitment of later levels.
+                dz.fill(0.0);
+                for (level, c) in self.levels.iter_mut().zip(s.centroids).rev() {
+                    size(&mut level.d_code, dz.len());
+                    level.d_code.iter_mut().zip(&*dz).for_each(|(code, next)| *code = -next);
+                    level.add_commitment(c, commit, dz);
+                }
+                dz.iter_mut().zip(g).for_each(|(dz, g)| *dz += g);
             }
             Estimator::Rotation | Estimator::Gumbel => {
                 // `dz` holds the gradient of r_{l+1}, and of r_l after each level.
@@ -244,6 +301,11 @@ impl Level {
         let (k, d) = (c.width(), c.dim());
         let rows = self.residuals.len() / d;
         self.codes.resize(rows, 0);
+        if let Some(codes) = s.ahead.codes {
+            let given = codes[first * s.centroids.len()..].chunks_exact(s.centroids.len());
+            self.codes.iter_mut().zip(given).for_each(|(code, row)| *code = row[l]);
+            return;
+        }
         if s.loss.estimator != Estimator::Gumbel {
             best.resize(TILE.min(rows), 0.0);
             let tiles = self.residuals.chunks(TILE * d).zip(self.codes.chunks_mut(TILE));
@@ -349,12 +411,18 @@ impl Level {
         out: &mut [f32],
     ) {
         let (k, d) = (c.width(), c.dim());
-        if loss.codebook == CodebookUpdate::Gradient {
+        if loss.codebook != CodebookUpdate::Average {
             for (r, code) in self.residuals.chunks_exact(d).zip(&self.codes) {
                 let at = *code as usize * d;
                 for ((g, r), q) in out[at..at + d].iter_mut().zip(r).zip(c.row(*code)) {
                     *g += factor * (q - r);
                 }
+            }
+        }
+        if loss.estimator == Estimator::CodePath && loss.codebook != CodebookUpdate::Average {
+            for (g, code) in self.d_code.chunks_exact(d).zip(&self.codes) {
+                let at = *code as usize * d;
+                out[at..at + d].iter_mut().zip(g).for_each(|(o, g)| *o += g);
             }
         }
         if loss.estimator != Estimator::Gumbel {

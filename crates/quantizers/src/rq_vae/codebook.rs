@@ -1,6 +1,6 @@
 //! What `rq-vae` learns: the encoder in front of residual codes, and the decoder behind them.
 
-use super::model::{RqVaeModel, RqVaeShape};
+use super::model::{EncoderForm, RqVaeModel, RqVaeShape};
 use super::scale::Standardize;
 use super::step::CHUNK;
 use crate::residual::{ResidualCodebook, ResidualScale, check_vectors};
@@ -11,6 +11,10 @@ use sidereal_nn::kernels::activation::Activation;
 
 /// Tensor that marks the file of an RQ-VAE.
 pub(crate) const FIRST: &str = "encoder.0.weight";
+
+/// Tensors that mark forms of the networks.
+const RESIDUAL_ENCODER: &str = "residual_encoder";
+const SIGMOID_DECODER: &str = "sigmoid_decoder";
 
 /// A trained RQ-VAE: `c = codes(Enc(x))`, `x^ = Dec(sum_l C_l[c_l])`.
 #[derive(Debug, Clone)]
@@ -49,8 +53,17 @@ impl RqVaeCodebook {
         let levels = (0..count("level_", ""))
             .filter_map(|l| find(&format!("level_{l}")).map(|m| m.rows() as u32))
             .collect();
-        let shape =
-            RqVaeShape { input, hidden: widths, latent, levels, activation: Activation::Relu };
+        let residual = find(RESIDUAL_ENCODER).is_some();
+        let sigmoid = find(SIGMOID_DECODER).is_some();
+        let shape = RqVaeShape {
+            input,
+            hidden: widths,
+            latent,
+            levels,
+            activation: Activation::Relu,
+            decoder_activation: if sigmoid { Activation::Sigmoid } else { Activation::Relu },
+            encoder: if residual { EncoderForm::Residual } else { EncoderForm::Plain },
+        };
         let mut model = RqVaeModel::new(shape, 0)?;
         let infos = model.params().infos().to_vec();
         for info in &infos {
@@ -68,8 +81,9 @@ impl RqVaeCodebook {
             info.slot.of_mut(model.params_mut().values_mut()).copy_from_slice(tensor.data());
         }
         let known = |name: &str| model.params().info(name).is_some();
-        let extra =
-            tensors.iter().find(|(n, _)| !known(n) && !Standardize::NAMES.contains(&&n[..]));
+        let [mean, inverse] = Standardize::NAMES;
+        let beside = [mean, inverse, RESIDUAL_ENCODER, SIGMOID_DECODER];
+        let extra = tensors.iter().find(|(n, _)| !known(n) && !beside.contains(&&n[..]));
         if let Some((name, _)) = extra {
             return Err(Error::mismatch(format!("rq-vae: unknown tensor `{name}`")));
         }
@@ -106,22 +120,21 @@ impl RqVaeCodebook {
 /// Latents of rows of the model's width, in tiles whatever the number of threads.
 pub(super) fn encode(model: &RqVaeModel, rows: &[f32]) -> Matrix {
     let shape = model.shape();
-    run(&model.encoder, model, rows, shape.input, shape.latent)
+    in_tiles(rows, shape.input, shape.latent, |x, n, state| model.encode(x, n, state))
 }
 
-fn run(
-    mlp: &sidereal_nn::Mlp,
-    model: &RqVaeModel,
+fn in_tiles(
     rows: &[f32],
     inputs: usize,
     outputs: usize,
+    forward: impl Fn(&[f32], usize, &mut MlpState) + Sync,
 ) -> Matrix {
     let mut out = Matrix::zeros(rows.len() / inputs, outputs);
     out.data_mut()
         .par_chunks_mut(CHUNK * outputs)
         .zip(rows.par_chunks(CHUNK * inputs))
         .for_each_init(MlpState::default, |state, (out, x)| {
-            mlp.forward(model.params().values(), x, x.len() / inputs, state);
+            forward(x, x.len() / inputs, state);
             out.copy_from_slice(state.output());
         });
     out
@@ -152,7 +165,10 @@ impl Codebook for RqVaeCodebook {
         }
         let latents = self.residual.reconstruct(codes, levels)?;
         let shape = self.model.shape();
-        Some(run(&self.model.decoder, &self.model, latents.data(), shape.latent, shape.input))
+        let values = self.model.params().values();
+        Some(in_tiles(latents.data(), shape.latent, shape.input, |x, n, state| {
+            self.model.decoder.forward(values, x, n, state);
+        }))
     }
 
     fn tensors(&self) -> Vec<(String, Matrix)> {
@@ -165,6 +181,14 @@ impl Codebook for RqVaeCodebook {
             out.push((info.name.clone(), m));
         }
         out.extend(self.scale.iter().flat_map(Standardize::tensors));
+        let mut flag = Matrix::zeros(1, 1);
+        flag.data_mut()[0] = 1.0;
+        if self.model.shape().encoder == EncoderForm::Residual {
+            out.push((RESIDUAL_ENCODER.into(), flag.clone()));
+        }
+        if self.model.shape().decoder_activation == Activation::Sigmoid {
+            out.push((SIGMOID_DECODER.into(), flag));
+        }
         out
     }
 }

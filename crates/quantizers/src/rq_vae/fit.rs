@@ -1,25 +1,20 @@
-//! The training of `rq-vae`: start, epochs of seeded batches, AdamW, restarts, the state to keep.
+//! `rq-vae` and what other quantizers make of it: networks, first codes, then the training.
 
-use super::average::Averages;
-use super::chunk::BatchRows;
+use super::auxiliary::Auxiliary;
 use super::codebook::{RqVaeCodebook, encode};
-use super::loss::{CodebookUpdate, Losses, RqVaeLoss};
-use super::model::{RqVaeModel, RqVaeShape};
-use super::options::{CodebookStart, InputScale, RqVaeOptions};
+use super::model::{EncoderForm, RqVaeModel, RqVaeShape};
+use super::options::{CodebookStart, InputScale, RqVaeOptions, Schedule};
 use super::scale::Standardize;
-use super::step::RqVaeStep;
+use super::train::Training;
 use crate::levels::check_enough;
 use crate::residual::{ResidualCodebook, ResidualScale, check_vectors};
 use crate::rq_kmeans::{RqKMeans, RqKMeansOptions, distinct_rows};
-use rand::Rng;
-use rand::seq::SliceRandom;
 use sidereal_core::{
-    Code, Codebook, Error, Event, Matrix, MatrixRef, Quantizer, QuantizerInput, Result, Run,
-    Silent, seed,
+    Codebook, Matrix, MatrixRef, Quantizer, QuantizerInput, Result, Run, Silent, seed,
 };
 use sidereal_nn::kernels::activation::Activation;
-use sidereal_nn::optim::{AdamW, AdamWOptions, Optimizer, clip_by_norm};
-use sidereal_nn::parallel;
+use sidereal_nn::{Init, Params, parallel};
+use std::ops::Range;
 
 /// Fits an [`RqVaeCodebook`] by gradients.
 ///
@@ -48,37 +43,48 @@ pub struct RqVae {
     options: RqVaeOptions,
 }
 
-/// Everything that changes while training.
-struct Training<'a> {
-    options: &'a RqVaeOptions,
-    run: &'a Run<'a>,
-    rows: &'a [f32],
-    model: RqVaeModel,
-    step: RqVaeStep,
-    adam: AdamW,
-    averages: Vec<Averages>,
-    /// Epochs since a code of a level was last chosen.
-    idle: Vec<Vec<u32>>,
-    updates: u64,
+/// Rows of an epoch, in their order.
+pub(crate) type Order<'a> = Box<dyn Fn(u32) -> Vec<u32> + Send + 'a>;
+/// Makes auxiliary losses; they may add parameters to the model.
+pub(crate) type Extend<'a> =
+    Box<dyn FnOnce(&mut RqVaeModel) -> Result<Vec<Box<dyn Auxiliary + 'a>>> + Send + 'a>;
+
+/// An RQ-VAE with what a quantizer adds to it.
+pub(crate) struct Recipe<'a> {
+    /// Name in events.
+    pub task: &'static str,
+    /// All but what follows.
+    pub options: &'a RqVaeOptions,
+    /// Form of the encoder.
+    pub encoder: EncoderForm,
+    /// Between the layers of the decoder.
+    pub decoder: Activation,
+    /// First codes in place of `options.start`.
+    pub codes: Option<&'a ResidualCodebook>,
+    /// Losses over the whole batch.
+    pub extend: Option<Extend<'a>>,
+    /// Order of rows in place of seeded permutations.
+    pub order: Option<Order<'a>>,
 }
 
-impl RqVae {
-    /// Checks the options.
-    ///
-    /// Errors name the key under `quantizer`, its value and what is allowed.
-    pub fn new(options: RqVaeOptions) -> Result<Self> {
-        options.check()?;
-        Ok(RqVae { options })
+impl<'a> Recipe<'a> {
+    /// A plain RQ-VAE.
+    pub(crate) fn new(task: &'static str, options: &'a RqVaeOptions) -> Self {
+        Recipe {
+            task,
+            options,
+            encoder: EncoderForm::Plain,
+            decoder: Activation::Relu,
+            codes: None,
+            extend: None,
+            order: None,
+        }
     }
 
-    /// Fits and keeps the type, for callers that want more than [`Codebook`] offers.
-    pub fn fit_rq_vae(&self, input: &QuantizerInput<'_>, run: &Run<'_>) -> Result<RqVaeCodebook> {
-        parallel::pool(run.threads)?.install(|| self.fit_here(input.vectors, run))
-    }
-
-    fn fit_here(&self, vectors: MatrixRef<'_>, run: &Run<'_>) -> Result<RqVaeCodebook> {
+    /// Fits on the current rayon pool.
+    pub(crate) fn fit(self, vectors: MatrixRef<'_>, run: &Run<'_>) -> Result<RqVaeCodebook> {
         check_vectors(vectors)?;
-        let o = &self.options;
+        let o = self.options;
         let widest = o.levels.iter().copied().max().unwrap_or(0) as usize;
         check_enough(&o.levels, vectors.rows(), distinct_rows(vectors, widest))?;
         let scale = (o.input == InputScale::Standardized).then(|| Standardize::fit(vectors));
@@ -90,209 +96,111 @@ impl RqVae {
             latent: o.latent as usize,
             levels: o.levels.clone(),
             activation: Activation::Relu,
+            decoder_activation: self.decoder,
+            encoder: self.encoder,
         };
         let mut model = RqVaeModel::new(shape, run.seed)?;
-        if o.start == CodebookStart::KMeans {
-            self.start(&mut model, rows, run)?;
+        match self.codes {
+            Some(book) => (0..book.len()).try_for_each(|l| model.set_level(l, book.level(l)))?,
+            None => start(o, &mut model, rows, run)?,
         }
-        let adam = AdamWOptions { lr: o.lr, weight_decay: o.weight_decay, ..Default::default() };
-        let averages = match o.codebook {
-            CodebookUpdate::Gradient => Vec::new(),
-            CodebookUpdate::Average => (0..o.levels.len())
-                .map(|l| Averages::new(model.level(l), o.levels[l] as usize))
-                .collect(),
+        let auxiliaries = match self.extend {
+            Some(extend) => extend(&mut model)?,
+            None => Vec::new(),
         };
-        let training = Training {
-            options: o,
-            run,
-            rows,
-            step: RqVaeStep::new(&model),
-            adam: AdamW::new(adam, model.params().len(), "quantizer")?,
-            averages,
-            idle: o.levels.iter().map(|&k| vec![0; k as usize]).collect(),
-            model,
-            updates: 0,
-        };
-        RqVaeCodebook::new(training.run()?, scale)
-    }
-
-    /// Sets all codes by residual k-means on the latents of drawn rows.
-    fn start(&self, model: &mut RqVaeModel, rows: &[f32], run: &Run<'_>) -> Result<()> {
-        let (o, width) = (&self.options, model.shape().input);
-        let n = rows.len() / width;
-        let wanted = if o.start_rows == 0 { n } else { n.min(o.start_rows as usize) };
-        let mut rng = seed::stream(run.seed, "rq-vae-start", 0);
-        let mut drawn = rand::seq::index::sample(&mut rng, n, wanted).into_vec();
-        drawn.sort_unstable();
-        let sample: Vec<f32> =
-            drawn.iter().flat_map(|&r| &rows[r * width..(r + 1) * width]).copied().collect();
-        let latents = encode(model, &sample);
-        let options =
-            RqKMeansOptions { levels: o.levels.clone(), start_rows: 0, ..Default::default() };
-        let quiet = Run {
-            seed: run.seed,
-            observer: &Silent,
-            cancel: run.cancel.clone(),
-            threads: run.threads,
-        };
-        let book = RqKMeans::new(options)?.fit_here(latents.view(), &quiet)?;
-        (0..book.len()).try_for_each(|l| model.set_level(l, book.level(l)))
+        let training = Training::new(self.task, o, run, rows, model, auxiliaries, self.order)?;
+        RqVaeCodebook::new(training.run()?.without_added()?, scale)
     }
 }
 
-impl Training<'_> {
-    fn run(mut self) -> Result<RqVaeModel> {
-        let o = self.options;
-        let n = self.rows.len() / self.model.shape().input;
-        let total = u64::from(o.epochs);
-        self.run.emit(Event::Started { task: "rq-vae", total, unit: "epochs" });
-        let mut best: Option<Kept> = None;
-        let mut order: Vec<u32> = (0..n as u32).collect();
-        for epoch in 0..o.epochs {
-            order.shuffle(&mut seed::stream(self.run.seed, "rq-vae-order", u64::from(epoch)));
-            let losses = self.epoch(&order, epoch)?;
-            let unused = self.idle.iter().flatten().filter(|idle| **idle > 0).count();
-            self.restart(epoch)?;
-            let numbers = [
-                ("loss", losses.total()),
-                ("reconstruction", losses.reconstruction),
-                ("unused", unused as f64),
-            ];
-            let done = u64::from(epoch) + 1;
-            self.run.emit(Event::Advanced { task: "rq-vae", done, numbers: &numbers });
-            let due = o.check_every > 0 && done % u64::from(o.check_every) == 0;
-            if o.check_every > 0 && (due || done == total) {
-                let distinct = self.distinct()?;
-                if best.as_ref().is_none_or(|b| distinct > b.distinct) {
-                    best = Some(Kept { distinct, values: self.model.params().values().to_vec() });
-                }
-            }
-        }
-        if let Some(best) = best {
-            self.model.params_mut().values_mut().copy_from_slice(&best.values);
-        }
-        self.run.emit(Event::Finished { task: "rq-vae" });
-        Ok(self.model)
+impl RqVae {
+    /// Checks the options.
+    ///
+    /// Errors name the key under `quantizer`, its value and what is allowed.
+    pub fn new(options: RqVaeOptions) -> Result<Self> {
+        options.check()?;
+        Ok(RqVae { options })
     }
 
-    /// One pass over the rows; gives the mean losses of a row.
-    fn epoch(&mut self, order: &[u32], epoch: u32) -> Result<Losses> {
-        let (o, width) = (self.options, self.model.shape().input);
-        let loss = RqVaeLoss {
-            beta: o.beta,
-            weight: o.weight,
-            estimator: o.estimator,
-            temperature: o.temperature,
-            codebook: o.codebook,
-        };
-        self.idle.iter_mut().flatten().for_each(|idle| *idle = idle.saturating_add(1));
-        let batches = order.len().div_ceil(o.batch as usize) as f32;
-        let mut mean = Losses::default();
-        for (b, listed) in order.chunks(o.batch as usize).enumerate() {
-            self.run.check()?;
-            let key = seed::key(self.run.seed, "rq-vae-gumbel", self.updates);
-            let rows = BatchRows::listed(self.rows, width, listed);
-            let losses = self.step.run(&self.model, rows, loss, key)?;
-            let mut finite = losses.total().is_finite();
-            if o.clip > 0.0 && finite {
-                finite = clip_by_norm(self.step.grads_mut(), f64::from(o.clip)).is_finite();
-            }
-            self.updates += 1;
-            if !finite {
-                return Err(Error::NotFinite {
-                    what: "the loss of rq-vae".into(),
-                    step: Some(self.updates),
-                    help: "lower quantizer.lr, or set quantizer.input to \"standardized\"".into(),
-                });
-            }
-            let warm = (epoch as f32 + (b + 1) as f32 / batches) / o.warmup.max(1) as f32;
-            let lr = o.lr * if o.warmup > 0 { warm.min(1.0) } else { 1.0 };
-            let values = self.model.params_mut().values_mut();
-            self.adam.step(values, self.step.grads(), lr, self.run.threads);
-            for (l, averages) in self.averages.iter_mut().enumerate() {
-                let slot = self.model.level_slot(l);
-                let codes = slot.of_mut(self.model.params_mut().values_mut());
-                averages.update(self.step.usage(l), o.decay, codes);
-            }
-            for (l, idle) in self.idle.iter_mut().enumerate() {
-                let chosen = idle.iter_mut().zip(self.step.counts(l)).filter(|(_, n)| **n > 0);
-                chosen.for_each(|(idle, _)| *idle = 0);
-            }
-            let share = listed.len() as f64 / order.len() as f64;
-            mean.reconstruction += share * losses.reconstruction;
-            mean.quantization += share * losses.quantization;
-        }
-        Ok(mean)
+    /// The options.
+    pub fn options(&self) -> &RqVaeOptions {
+        &self.options
     }
 
-    /// Moves codes that nobody chose for long onto residuals of drawn rows.
-    fn restart(&mut self, epoch: u32) -> Result<()> {
-        let (limit, width) = (self.options.restart_after, self.model.shape().input);
-        if limit == 0 || self.idle.iter().flatten().all(|&idle| idle < limit) {
-            return Ok(());
-        }
-        let n = self.rows.len() / width;
-        let mut rng = seed::stream(self.run.seed, "rq-vae-restart", u64::from(epoch));
-        for level in 0..self.idle.len() {
-            for code in 0..self.idle[level].len() {
-                if self.idle[level][code] < limit {
-                    continue;
-                }
-                let row = rng.random_range(0..n);
-                let residual = self.residual(&self.rows[row * width..(row + 1) * width], level)?;
-                let slot = self.model.set_code(level, code as Code, &residual);
-                self.adam.state_mut().into_iter().for_each(|(_, m)| slot.of_mut(m).fill(0.0));
-                if let Some(averages) = self.averages.get_mut(level) {
-                    averages.set(code, &residual);
-                }
-                self.idle[level][code] = 0;
-            }
-        }
-        Ok(())
-    }
-
-    /// The residual of one row as it enters a level.
-    fn residual(&self, row: &[f32], level: usize) -> Result<Vec<f32>> {
-        let mut residual = encode(&self.model, row).into_data();
-        if level == 0 {
-            return Ok(residual);
-        }
-        let book = self.residual_codebook()?;
-        let latent = MatrixRef::new(1, residual.len(), &residual)?;
-        let codes = book.quantize(&QuantizerInput::vectors(latent))?;
-        let d = residual.len();
-        for (l, &code) in codes.row(0)[..level].iter().enumerate() {
-            let at = code as usize * d;
-            let q = &self.model.level(l)[at..at + d];
-            residual.iter_mut().zip(q).for_each(|(r, q)| *r -= q);
-        }
-        Ok(residual)
-    }
-
-    fn residual_codebook(&self) -> Result<ResidualCodebook> {
-        let shape = self.model.shape();
-        let level = |(l, &k): (usize, &u32)| {
-            Matrix::new(k as usize, shape.latent, self.model.level(l).to_vec())
-        };
-        let levels = shape.levels.iter().enumerate().map(level).collect::<Result<_>>()?;
-        ResidualCodebook::new(levels, ResidualScale::Raw)
-    }
-
-    /// Number of distinct code tuples of all rows.
-    fn distinct(&self) -> Result<usize> {
-        let latents = encode(&self.model, self.rows);
-        let codes = self.residual_codebook()?.quantize(&QuantizerInput::vectors(latents.view()))?;
-        let mut tuples: Vec<&[Code]> = (0..codes.rows()).map(|i| codes.row(i)).collect();
-        tuples.sort_unstable();
-        tuples.dedup();
-        Ok(tuples.len())
+    /// Fits and keeps the type, for callers that want more than [`Codebook`] offers.
+    pub fn fit_rq_vae(&self, input: &QuantizerInput<'_>, run: &Run<'_>) -> Result<RqVaeCodebook> {
+        let recipe = Recipe::new("rq-vae", &self.options);
+        parallel::pool(run.threads)?.install(|| recipe.fit(input.vectors, run))
     }
 }
 
-/// The best state so far.
-struct Kept {
-    distinct: usize,
-    values: Vec<f32>,
+/// Sets the first codes of all levels, or of the first where levels learn one after the other.
+fn start(o: &RqVaeOptions, model: &mut RqVaeModel, rows: &[f32], run: &Run<'_>) -> Result<()> {
+    match o.start {
+        CodebookStart::Uniform => Ok(()),
+        CodebookStart::Normal => {
+            let d = o.latent as usize;
+            for (l, &k) in o.levels.iter().enumerate() {
+                let mut drawn = Params::new(run.seed);
+                let init = Init::Normal(1.0 / (d as f32).sqrt());
+                drawn.add(&format!("level_{l}"), &[k as usize, d], init);
+                model.set_level(l, &Matrix::new(k as usize, d, drawn.values().to_vec())?)?;
+            }
+            Ok(())
+        }
+        CodebookStart::KMeans => {
+            let levels = match o.schedule {
+                Schedule::Joint => 0..o.levels.len(),
+                Schedule::LayerWise => 0..1,
+            };
+            k_means_start(o, model, rows, levels, run)
+        }
+    }
+}
+
+/// Sets the codes of some levels by residual k-means on what the levels before them leave of the
+/// latents of drawn rows.
+pub(super) fn k_means_start(
+    o: &RqVaeOptions,
+    model: &mut RqVaeModel,
+    rows: &[f32],
+    levels: Range<usize>,
+    run: &Run<'_>,
+) -> Result<()> {
+    let width = model.shape().input;
+    let n = rows.len() / width;
+    let wanted = if o.start_rows == 0 { n } else { n.min(o.start_rows as usize) };
+    let mut rng = seed::stream(run.seed, "rq-vae-start", levels.start as u64);
+    let mut drawn = rand::seq::index::sample(&mut rng, n, wanted).into_vec();
+    drawn.sort_unstable();
+    let sample: Vec<f32> =
+        drawn.iter().flat_map(|&r| &rows[r * width..(r + 1) * width]).copied().collect();
+    let mut latents = encode(model, &sample);
+    if levels.start > 0 {
+        let codes = residual_codebook(model)?.quantize(&QuantizerInput::vectors(latents.view()))?;
+        for i in 0..latents.rows() {
+            for l in 0..levels.start {
+                let d = latents.cols();
+                let q = &model.level(l)[codes.row(i)[l] as usize * d..][..d];
+                latents.row_mut(i).iter_mut().zip(q).for_each(|(r, q)| *r -= q);
+            }
+        }
+    }
+    let widths = o.levels[levels.clone()].to_vec();
+    let options = RqKMeansOptions { levels: widths, start_rows: 0, ..Default::default() };
+    let quiet =
+        Run { seed: run.seed, observer: &Silent, cancel: run.cancel.clone(), threads: run.threads };
+    let book = RqKMeans::new(options)?.fit_here(latents.view(), &quiet)?;
+    levels.zip(0..).try_for_each(|(l, i)| model.set_level(l, book.level(i)))
+}
+
+/// The model's codes alone.
+pub(super) fn residual_codebook(model: &RqVaeModel) -> Result<ResidualCodebook> {
+    let shape = model.shape();
+    let level =
+        |(l, &k): (usize, &u32)| Matrix::new(k as usize, shape.latent, model.level(l).to_vec());
+    let levels = shape.levels.iter().enumerate().map(level).collect::<Result<_>>()?;
+    ResidualCodebook::new(levels, ResidualScale::Raw)
 }
 
 impl Quantizer for RqVae {

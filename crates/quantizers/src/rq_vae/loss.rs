@@ -25,6 +25,9 @@ pub enum Estimator {
     /// `z^ = z + sg(sum q_l - z)` and `r_{l+1} = r_l - sg(q_l)`: the commitment of every level
     /// reaches the encoder (RQ-VAE, arXiv 2203.01941, and TIGER's equations, arXiv 2305.05065).
     ResidualPath,
+    /// The same with `r_{l+1} = r_l - q_l`: the commitment of later levels moves the codes of the
+    /// levels before them too (MMGRec, arXiv 2404.16555).
+    CodePath,
     /// `q~_l` is `r_l` turned and scaled onto its code (arXiv 2410.06424); see
     /// [`RotationTrick`](crate::RotationTrick).
     Rotation,
@@ -57,6 +60,9 @@ pub enum CodebookUpdate {
     /// By moving averages of the residuals that chose a code (arXiv 1711.00937, appendix A.1); the
     /// codebook term is left out of the loss.
     Average,
+    /// By the gradient of a matrix behind a codebook that stays: `C W` (SimVQ, arXiv 2411.02038);
+    /// see [`LinearCodes`](super::linear::LinearCodes).
+    Linear,
 }
 
 impl Default for RqVaeLoss {
@@ -79,11 +85,13 @@ pub struct Losses {
     pub reconstruction: f64,
     /// Codebook and commitment terms of all levels, weighted.
     pub quantization: f64,
+    /// Losses over the whole batch, weighted; see [`Auxiliary`](super::Auxiliary).
+    pub auxiliary: f64,
 }
 
 impl Losses {
     /// What is minimised.
     pub fn total(&self) -> f64 {
-        self.reconstruction + self.quantization
+        self.reconstruction + self.quantization + self.auxiliary
     }
 }

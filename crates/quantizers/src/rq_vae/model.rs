@@ -4,7 +4,7 @@
 
 use sidereal_core::{Code, Error, Matrix, Result};
 use sidereal_nn::kernels::activation::Activation;
-use sidereal_nn::{Init, Mlp, Params, Slot};
+use sidereal_nn::{Init, Mlp, MlpState, Params, Slot};
 
 /// Widths of all parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +17,22 @@ pub struct RqVaeShape {
     pub latent: usize,
     /// Codes of each level.
     pub levels: Vec<u32>,
-    /// Between the layers.
+    /// Between the layers of the encoder.
     pub activation: Activation,
+    /// Between the layers of the decoder.
+    pub decoder_activation: Activation,
+    /// What the encoder adds.
+    pub encoder: EncoderForm,
+}
+
+/// What stands beside the encoder's layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncoderForm {
+    /// Nothing: `z = MLP(x)`.
+    Plain,
+    /// The vector itself: `z = x + MLP(x)`, with the last layer at 0 to begin with, so that `z = x`
+    /// (MiniOneRec's `rq-kmeans-plus`, arXiv 2510.24431). Latents are as wide as vectors.
+    Residual,
 }
 
 /// Encoder, codebooks and decoder.
@@ -29,6 +43,8 @@ pub struct RqVaeModel {
     pub(super) encoder: Mlp,
     pub(super) decoder: Mlp,
     levels: Vec<Slot>,
+    /// Parameters of encoder, codebooks and decoder.
+    own: usize,
 }
 
 impl RqVaeModel {
@@ -45,16 +61,60 @@ impl RqVaeModel {
                 shape.levels
             )));
         }
+        if shape.encoder == EncoderForm::Residual && shape.input != shape.latent {
+            return Err(Error::mismatch(format!(
+                "rq-vae: a residual encoder gives latents of width {}, not {}",
+                shape.input, shape.latent
+            )));
+        }
         let mut params = Params::new(seed);
         let encoder = Mlp::new(&mut params, "encoder", &widths, shape.activation);
+        if shape.encoder == EncoderForm::Residual
+            && let Some(last) = encoder.layers().last()
+        {
+            last.weight.join(last.bias).of_mut(params.values_mut()).fill(0.0);
+        }
         let mut level = |(l, &k): (usize, &u32)| {
             let size = [k as usize, shape.latent];
             params.add(&format!("level_{l}"), &size, Init::Uniform(1.0 / k as f32))
         };
         let levels = shape.levels.iter().enumerate().map(&mut level).collect();
         let mirrored: Vec<usize> = widths.into_iter().rev().collect();
-        let decoder = Mlp::new(&mut params, "decoder", &mirrored, shape.activation);
-        Ok(RqVaeModel { shape, params, encoder, decoder, levels })
+        let decoder = Mlp::new(&mut params, "decoder", &mirrored, shape.decoder_activation);
+        let own = params.len();
+        Ok(RqVaeModel { shape, params, encoder, decoder, levels, own })
+    }
+
+    /// Adds parameters of an auxiliary loss or of a form of the codebooks. They are trained with the
+    /// rest and are no part of what is learned in the end.
+    ///
+    /// # Panics
+    /// When the name is taken: a mistake of the caller.
+    pub fn add(&mut self, name: &str, shape: &[usize], init: Init) -> Slot {
+        self.params.add(name, shape, init)
+    }
+
+    /// Number of parameters without those of [`RqVaeModel::add`], which stand behind them.
+    pub(super) fn own_len(&self) -> usize {
+        self.own
+    }
+
+    /// The same without what [`RqVaeModel::add`] added.
+    pub(super) fn without_added(self) -> Result<Self> {
+        if self.own == self.params.len() {
+            return Ok(self);
+        }
+        let mut out = RqVaeModel::new(self.shape, 0)?;
+        out.params.values_mut().copy_from_slice(&self.params.values()[..self.own]);
+        Ok(out)
+    }
+
+    /// Latents of `rows` rows of `x`, in [`MlpState::output`].
+    pub(super) fn encode(&self, x: &[f32], rows: usize, state: &mut MlpState) {
+        self.encoder.forward(self.params.values(), x, rows, state);
+        if self.shape.encoder == EncoderForm::Residual {
+            state.output_mut().iter_mut().zip(x).for_each(|(z, x)| *z += x);
+        }
     }
 
     /// Widths of all parts.

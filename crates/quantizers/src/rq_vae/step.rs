@@ -9,7 +9,9 @@
 //! Cost: six operations a weight and row, four for the encoder's first layer, whose input needs no
 //! gradient; 768-512-256-128-32 and back with 1,024 rows is 6.1 GFLOP.
 
-use super::chunk::{BatchRows, Chunk, Shared};
+use super::ahead::{Balance, LookAhead};
+use super::auxiliary::Auxiliary;
+use super::chunk::{Ahead, BatchRows, Chunk, Shared};
 use super::loss::{CodebookUpdate, Losses, RqVaeLoss};
 use super::model::RqVaeModel;
 use crate::kmeans::Centroids;
@@ -33,6 +35,24 @@ pub struct RqVaeStep {
     chunks: Vec<Chunk>,
     grads: Vec<f32>,
     usage: Vec<Usage>,
+    ahead: LookAhead,
+}
+
+/// What a step does beside loss and gradients of its rows.
+#[derive(Clone, Copy)]
+pub struct StepPlan<'a> {
+    /// Weights of the loss.
+    pub loss: RqVaeLoss,
+    /// Key of the Gumbel noise, and of draws of auxiliary losses.
+    pub key: u64,
+    /// Levels in use, from the first; the others get no gradient. At least 1.
+    pub levels: usize,
+    /// Balanced codes in place of the nearest ones; not with [`Estimator::Gumbel`].
+    ///
+    /// [`Estimator::Gumbel`]: super::Estimator::Gumbel
+    pub balance: Option<&'a Balance>,
+    /// Losses over the whole batch.
+    pub auxiliaries: &'a [Box<dyn Auxiliary + 'a>],
 }
 
 /// What a batch did with the codes of a level.
@@ -77,6 +97,7 @@ impl RqVaeStep {
             chunks: Vec::new(),
             grads: vec![0.0; len],
             usage: shape.levels.iter().map(|_| Usage::default()).collect(),
+            ahead: LookAhead::default(),
         }
     }
 
@@ -91,6 +112,26 @@ impl RqVaeStep {
         loss: RqVaeLoss,
         key: u64,
     ) -> Result<Losses> {
+        let levels = model.shape().levels.len();
+        self.run_plan(model, batch, StepPlan { loss, key, levels, balance: None, auxiliaries: &[] })
+    }
+
+    /// The same with fewer levels, balanced codes or losses over the whole batch.
+    ///
+    /// Errors: no rows, rows of another width than the model's, no levels, those of the losses.
+    pub fn run_plan(
+        &mut self,
+        model: &RqVaeModel,
+        batch: BatchRows<'_>,
+        plan: StepPlan<'_>,
+    ) -> Result<Losses> {
+        let StepPlan { loss, key, levels, .. } = plan;
+        if levels == 0 || levels > self.centroids.len() {
+            return Err(Error::mismatch(format!(
+                "rq-vae: {levels} of {} levels in use",
+                self.centroids.len()
+            )));
+        }
         if batch.is_empty() || batch.width() != model.shape().input {
             return Err(Error::mismatch(format!(
                 "rq-vae: {} rows of width {}; expected at least one of width {}",
@@ -102,9 +143,23 @@ impl RqVaeStep {
         for (l, c) in self.centroids.iter_mut().enumerate() {
             c.update(|values| values.data_mut().copy_from_slice(model.level(l)));
         }
-        let centroids = &self.centroids[..];
-        let shared = Shared { model, centroids, loss, batch: batch.len(), key };
-        for (usage, c) in self.usage.iter_mut().zip(centroids) {
+        let centroids = &self.centroids[..levels];
+        let ahead = Ahead::default();
+        let mut shared = Shared { model, centroids, loss, batch: batch.len(), key, ahead };
+        let look = &mut self.ahead;
+        let mut codes = Vec::new();
+        if let Some(balance) = plan.balance.filter(|b| b.is_on(levels)) {
+            look.balance(shared, batch, balance)?;
+            codes = std::mem::take(&mut look.codes);
+            shared.ahead.codes = Some(&codes);
+        }
+        let mut auxiliary = 0.0;
+        if !plan.auxiliaries.is_empty() {
+            auxiliary = look.evaluate(shared, batch, plan.auxiliaries)?;
+            shared.ahead.d_latents = Some(&look.gradients.latents);
+            shared.ahead.d_quantized = Some(&look.gradients.quantized);
+        }
+        for (usage, c) in self.usage.iter_mut().zip(&self.centroids) {
             let average = loss.codebook == CodebookUpdate::Average;
             usage.counts.clear();
             usage.counts.resize(c.width(), 0);
@@ -129,9 +184,17 @@ impl RqVaeStep {
             let pieces = pieces(model, &mut self.grads, &mut self.usage);
             pieces.into_par_iter().with_max_len(1).for_each(|piece| wave.sum(piece));
         }
+        let quantization = shared.level_weight() * distances / shared.elements();
+        self.grads[model.own_len()..].fill(0.0);
+        if !plan.auxiliaries.is_empty() {
+            let own = &self.ahead.gradients.params;
+            self.grads.iter_mut().zip(own).for_each(|(g, a)| *g += a);
+        }
+        self.ahead.codes = codes;
         Ok(Losses {
             reconstruction: reconstruction / (batch.len() * batch.width()) as f64,
-            quantization: shared.level_weight() * distances / shared.elements(),
+            quantization,
+            auxiliary,
         })
     }
 
@@ -225,6 +288,9 @@ impl Wave<'_> {
             Piece::Level { level, out, usage } => {
                 self.begin(out);
                 let s = &self.shared;
+                if level >= s.centroids.len() {
+                    return;
+                }
                 let (c, factor) = (&s.centroids[level], s.level_factor());
                 for chunk in self.chunks {
                     let level = &chunk.levels[level];
