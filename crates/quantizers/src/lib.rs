@@ -33,15 +33,14 @@ pub mod residual;
 pub mod rq_kmeans;
 pub mod rq_vae;
 pub mod rvq;
-pub mod tables;
 pub mod sinkhorn;
+pub mod tables;
 
 pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
 pub use identifiers::{
     Ordinal, OrdinalOptions, OrdinalStart, Table, TableOptions, Tolerate, TolerateOptions,
 };
-pub use identifiers::{Ordinal, OrdinalOptions, OrdinalStart, Tolerate, TolerateOptions};
 pub use opq::{Opq, OpqCodebook, OpqOptions, RotationStart};
 pub use pq::{Pq, PqCodebook, PqOptions};
 pub use random::{Random, RandomCodebook, RandomOptions};
