@@ -17,6 +17,7 @@
 //! | [`report`] | usage, entropy, collisions, reconstruction error |
 //! | [`files`] | codebooks and SID tables as safetensors |
 
+mod blocks;
 pub mod files;
 pub mod gradient;
 pub mod identifiers;

@@ -8,9 +8,10 @@ use super::model::{RqVaeModel, RqVaeShape};
 use super::options::{CodebookStart, InputScale, RqVaeOptions};
 use super::scale::Standardize;
 use super::step::RqVaeStep;
+use crate::blocks::distinct_rows;
 use crate::levels::check_enough;
 use crate::residual::{ResidualCodebook, ResidualScale, check_vectors};
-use crate::rq_kmeans::{RqKMeans, RqKMeansOptions, distinct_rows};
+use crate::rq_kmeans::{RqKMeans, RqKMeansOptions};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use sidereal_core::{
