@@ -30,8 +30,8 @@ def prepared(**told):
     sys.exit(0)
 
 
-def serve(work, warmup=2):
-    """Runs `work` once for every line of input."""
+def serve(work, warmup=2, told=None):
+    """Runs `work` once for every line of input; `told` joins the summary."""
     for _ in range(warmup):
         work()
     print("ready", flush=True)
@@ -40,7 +40,7 @@ def serve(work, warmup=2):
         work()
         print(json.dumps({"ms": 1e3 * (time.perf_counter() - start)}), flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"rss_mib": peak}), flush=True)
+    print(json.dumps({"rss_mib": peak} | (told or {})), flush=True)
 
 
 def path(args, name):

@@ -10,9 +10,18 @@ use std::time::Instant;
 /// what `told` holds.
 pub fn serve(
     told: Map<String, Value>,
-    mut work: impl FnMut() -> Result<(), Box<dyn Error>>,
+    work: impl FnMut() -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
-    for _ in 0..2 {
+    serve_from(2, work, || Ok(told))
+}
+
+/// The same with `warmup` unseen runs and a summary that is made at the end.
+pub fn serve_from(
+    warmup: usize,
+    mut work: impl FnMut() -> Result<(), Box<dyn Error>>,
+    told: impl FnOnce() -> Result<Map<String, Value>, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    for _ in 0..warmup {
         work()?;
     }
     println!("ready");
@@ -23,7 +32,7 @@ pub fn serve(
         println!("{}", json!({ "ms": start.elapsed().as_secs_f64() * 1e3 }));
     }
     let peak = sidereal::train::peak_memory().unwrap_or(0) as f64 / f64::from(1 << 20);
-    let mut last = told;
+    let mut last = told()?;
     last.insert("rss_mib".into(), peak.into());
     println!("{}", Value::Object(last));
     Ok(())

@@ -6,6 +6,7 @@ mod causal;
 mod data;
 mod embed;
 mod hstu;
+mod quantize;
 mod rqvae;
 mod tiger;
 mod training;
@@ -56,6 +57,15 @@ enum Arm {
         #[arg(long)]
         softmax: bool,
     },
+    /// Residual k-means.
+    Quantize {
+        /// What is timed.
+        #[arg(long)]
+        task: quantize::Task,
+        /// Vectors.
+        #[arg(long, default_value_t = 100_000)]
+        rows: usize,
+    },
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -72,5 +82,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             let peer = if softmax { hstu::Peer::Softmax } else { hstu::Peer::Plain };
             hstu::run(&work, threads, length, peer)
         }
+        Arm::Quantize { task, rows } => quantize::run(&work, threads, task, rows),
     }
 }

@@ -20,6 +20,7 @@
 //! | [`files`] | codebooks and SID tables as safetensors |
 //! | [`tables`] | SID tables of other programs, in and out |
 
+mod blocks;
 pub mod files;
 pub mod gradient;
 pub mod identifiers;

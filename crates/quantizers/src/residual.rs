@@ -9,8 +9,8 @@
 //! level. Cost of quantizing a row: `2 D sum_l K_l` operations, all levels while the tile is in
 //! cache. Source: RQ (Martinez et al. 2014) as GRID applies it (arXiv 2507.22224).
 
+use crate::blocks::Blocks;
 use crate::kmeans::centroids::{Centroids, TILE};
-use crate::kmeans::pass::Rows;
 use crate::kmeans::squared_norm;
 use rayon::prelude::*;
 use sidereal_core::{Code, Codebook, Codes, Error, Matrix, MatrixRef, QuantizerInput, Result};
@@ -29,58 +29,73 @@ const LARGEST_SQUARE: f32 = 1e36;
 
 /// Refuses empty shapes and rows whose distances would not be finite numbers.
 pub(crate) fn check_vectors(vectors: MatrixRef<'_>) -> Result<()> {
-    if vectors.rows() == 0 || vectors.cols() == 0 {
+    check_shape(vectors.rows(), vectors.cols())?;
+    check_rows(vectors, 0)
+}
+
+/// Refuses shapes without vectors and more vectors than a row number can name.
+pub(crate) fn check_shape(rows: usize, cols: usize) -> Result<()> {
+    if rows == 0 || cols == 0 {
         return Err(Error::input(format!(
-            "quantizer: got {} vectors of width {}; expected at least one of each",
-            vectors.rows(),
-            vectors.cols()
+            "quantizer: got {rows} vectors of width {cols}; expected at least one of each"
         )));
     }
-    if u32::try_from(vectors.rows()).is_err() {
+    if u32::try_from(rows).is_err() {
         return Err(Error::input(format!(
-            "quantizer: {} vectors; at most {} are supported",
-            vectors.rows(),
+            "quantizer: {rows} vectors; at most {} are supported",
             u32::MAX
         )));
     }
+    Ok(())
+}
+
+/// Refuses rows whose distances would not be finite numbers; the first one is row `first`.
+pub(crate) fn check_rows(vectors: MatrixRef<'_>, first: usize) -> Result<()> {
     let bad = vectors
         .data()
         .par_chunks(vectors.cols())
         .map(squared_norm)
         .position_first(|square| square.is_nan() || square > LARGEST_SQUARE);
     let Some(row) = bad else { return Ok(()) };
+    let place = first + row;
     let message = match vectors.row(row).iter().position(|v| !v.is_finite()) {
         Some(column) => format!(
-            "quantizer: the vector in row {row} has {} in column {column}; \
+            "quantizer: the vector in row {place} has {} in column {column}; \
              expected finite numbers",
             vectors.row(row)[column]
         ),
         None => format!(
-            "quantizer: the vector in row {row} is longer than 1e18, \
+            "quantizer: the vector in row {place} is longer than 1e18, \
              too long for squared distances in f32; scale the vectors down"
         ),
     };
     Err(Error::input(message))
 }
 
-/// Residuals entering a level, made on demand from the vectors and the codes of the levels below.
+/// All residuals entering a level, made on demand from the vectors and the codes of the levels
+/// below.
 #[derive(Clone, Copy)]
-pub(crate) struct Residuals<'a> {
-    vectors: MatrixRef<'a>,
+pub(crate) struct Entering<'a> {
+    vectors: &'a dyn Blocks,
     below: &'a [Centroids],
     /// Codes of the levels below, level after level: `below.len() x N`.
     codes: &'a [Code],
     scale: ResidualScale,
 }
 
-impl<'a> Residuals<'a> {
+impl<'a> Entering<'a> {
     pub(crate) fn new(
-        vectors: MatrixRef<'a>,
+        vectors: &'a dyn Blocks,
         below: &'a [Centroids],
         codes: &'a [Code],
         scale: ResidualScale,
     ) -> Self {
-        Residuals { vectors, below, codes, scale }
+        Entering { vectors, below, codes, scale }
+    }
+
+    /// Residuals that are what they are: rows of a matrix.
+    pub(crate) fn raw(rows: &'a MatrixRef<'a>) -> Self {
+        Entering { vectors: rows, below: &[], codes: &[], scale: ResidualScale::Raw }
     }
 
     /// Number of rows N.
@@ -88,47 +103,61 @@ impl<'a> Residuals<'a> {
         self.vectors.rows()
     }
 
-    /// Residuals of `count` of the `rows` from position `start`, shape `count x D`: in `buffer`,
-    /// or the vectors themselves where they are the residuals.
-    pub(crate) fn tile<'b>(
-        &self,
-        rows: Rows<'_>,
-        start: usize,
-        count: usize,
-        buffer: &'b mut Vec<f32>,
-    ) -> &'b [f32]
+    /// Calls `visit` with the residuals of every block in order.
+    pub(crate) fn each(&self, visit: &mut dyn FnMut(Residuals<'_>) -> Result<()>) -> Result<()> {
+        self.vectors.each(&mut |first, vectors| visit(Residuals { of: *self, first, vectors }))
+    }
+
+    /// Residuals of the listed rows, shape `rows.len() x D`.
+    pub(crate) fn gather(&self, rows: &[u32]) -> Result<Matrix> {
+        let mut out = self.vectors.gather(rows)?;
+        let pairs = out.data_mut().par_chunks_mut(self.vectors.cols().max(1)).zip(rows);
+        pairs.with_min_len(64).for_each(|(out, &row)| self.make(out, row as usize));
+        Ok(out)
+    }
+
+    /// The vector of a row becomes its residual.
+    fn make(&self, vector: &mut [f32], row: usize) {
+        enter(vector, self.scale);
+        for (l, level) in self.below.iter().enumerate() {
+            subtract(vector, level.row(self.codes[l * self.len() + row]));
+            enter(vector, self.scale);
+        }
+    }
+}
+
+/// Residuals of a block of rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Residuals<'a> {
+    of: Entering<'a>,
+    /// Row that the block begins with.
+    first: usize,
+    vectors: MatrixRef<'a>,
+}
+
+impl<'a> Residuals<'a> {
+    /// Rows of the block.
+    pub(crate) fn range(&self) -> std::ops::Range<usize> {
+        self.first..self.first + self.vectors.rows()
+    }
+
+    /// Residuals of `count` rows from position `start` of the block, shape `count x D`: in
+    /// `buffer`, or the vectors themselves where they are the residuals.
+    pub(crate) fn tile<'b>(&self, start: usize, count: usize, buffer: &'b mut Vec<f32>) -> &'b [f32]
     where
         'a: 'b,
     {
         let dim = self.vectors.cols();
-        if let (Rows::First(_), [], ResidualScale::Raw) = (rows, self.below, self.scale) {
-            return &self.vectors.data()[start * dim..(start + count) * dim];
+        let vectors = &self.vectors.data()[start * dim..(start + count) * dim];
+        if let ([], ResidualScale::Raw) = (self.of.below, self.of.scale) {
+            return vectors;
         }
-        buffer.resize(count * dim, 0.0);
+        buffer.clear();
+        buffer.extend_from_slice(vectors);
         for (i, out) in buffer.chunks_exact_mut(dim).enumerate() {
-            let row = rows.get(start + i);
-            out.copy_from_slice(self.vectors.row(row));
-            enter(out, self.scale);
-            for (l, level) in self.below.iter().enumerate() {
-                subtract(out, level.row(self.codes[l * self.len() + row]));
-                enter(out, self.scale);
-            }
+            self.of.make(out, self.first + start + i);
         }
         buffer
-    }
-}
-
-impl Residuals<'_> {
-    /// Residuals of the listed rows, shape `rows.len() x D`.
-    pub(crate) fn gather(&self, rows: &[u32]) -> Matrix {
-        let dim = self.vectors.cols();
-        let mut out = Matrix::zeros(rows.len(), dim);
-        let blocks = out.data_mut().par_chunks_mut(TILE * dim).enumerate();
-        blocks.for_each_init(Vec::new, |buffer, (b, out)| {
-            let tile = self.tile(Rows::Listed(rows), b * TILE, out.len() / dim, buffer);
-            out.copy_from_slice(tile);
-        });
-        out
     }
 }
 
@@ -364,12 +393,20 @@ mod tests {
         let x = matrix(4, &[3.0, 4.0, 0.0, 0.0, 1e-25, 0.0, 1e17, 1e17]);
         let level = Centroids::new(matrix(1, &[0.5, 0.0]));
         for below in [&[][..], &[level][..]] {
-            let r = Residuals::new(x.view(), below, &[0; 4], ResidualScale::Normalized);
-            let mut buffer = Vec::new();
-            for row in r.tile(Rows::First(4), 0, 4, &mut buffer).chunks(2) {
-                let norm = squared_norm(row).sqrt();
-                assert!(norm == 0.0 || (norm - 1.0).abs() < 1e-6, "{row:?}");
-            }
+            let x = x.view();
+            let r = Entering::new(&x, below, &[0; 4], ResidualScale::Normalized);
+            let gathered = r.gather(&[0, 1, 2, 3]).unwrap();
+            r.each(&mut |block| {
+                let mut buffer = Vec::new();
+                let tile = block.tile(0, 4, &mut buffer);
+                assert_eq!(tile, gathered.data());
+                for row in tile.chunks(2) {
+                    let norm = squared_norm(row).sqrt();
+                    assert!(norm == 0.0 || (norm - 1.0).abs() < 1e-6, "{row:?}");
+                }
+                Ok(())
+            })
+            .unwrap();
         }
         let book = ResidualCodebook::new(
             vec![matrix(2, &[1.0, 0.0, 0.0, 1.0])],

@@ -5,10 +5,10 @@
 //! the sum either. Cost `2 N K D` an iteration.
 
 use super::centroids::Centroids;
-use super::pass::{Assigned, Collect, Rows, Scratch, Sums, pass};
-use crate::residual::Residuals;
+use super::pass::{Assigned, Collect, Scratch, Sums, pass};
+use crate::residual::Entering;
 use serde::{Deserialize, Serialize};
-use sidereal_core::Result;
+use sidereal_core::{Matrix, Result};
 
 /// What happens to a code that no row chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,34 +28,65 @@ pub(crate) struct Stop {
     pub tolerance: f64,
 }
 
-/// Improves `centroids`; `each` hears (iteration, mean distortion before its update) and may stop it.
-pub(crate) fn lloyd(
-    source: &Residuals<'_>,
-    centroids: &mut Centroids,
-    stop: Stop,
-    dead: DeadCode,
-    assigned: &mut Assigned,
-    scratch: &mut Scratch,
-    mut each: impl FnMut(u32, f64) -> Result<()>,
-) -> Result<()> {
-    let rows = Rows::First(source.len());
-    let mut before = f64::INFINITY;
-    for i in 0..stop.iterations {
-        let sums = pass(source, rows, centroids, Collect::Sums, assigned, scratch);
-        each(i, sums.distortion / rows.len() as f64)?;
-        if sums.changed == 0 {
-            break; // the centroids are the means already
-        }
-        move_to_means(centroids, &sums);
-        if dead == DeadCode::Farthest {
-            revive(centroids, &sums.counts, source, &assigned.distances);
-        }
-        if before - sums.distortion <= stop.tolerance * before && before.is_finite() {
-            break;
-        }
-        before = sums.distortion;
+/// A level on its way.
+pub(crate) struct Lloyd {
+    pub centroids: Centroids,
+    /// The centroids of the last pass: they tell which rows it gave to which code.
+    pub previous: Option<Matrix>,
+    /// Iterations so far.
+    pub iteration: u32,
+    /// Sum of squared distances of the last pass, infinite before the first.
+    pub before: f64,
+    /// Whether another iteration is of no use.
+    pub done: bool,
+}
+
+impl Lloyd {
+    /// From the first centroids.
+    pub(crate) fn new(centroids: Centroids) -> Self {
+        Lloyd { centroids, previous: None, iteration: 0, before: f64::INFINITY, done: false }
     }
-    Ok(())
+
+    /// Makes the codes of the last pass again, after a restart.
+    pub(crate) fn restore(
+        &self,
+        source: &Entering<'_>,
+        assigned: &mut Assigned,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        if let Some(previous) = &self.previous {
+            let previous = Centroids::new(previous.clone());
+            pass(source, &previous, Collect::Codes, assigned, scratch)?;
+        }
+        Ok(())
+    }
+
+    /// One iteration; gives the mean distortion before its update.
+    pub(crate) fn step(
+        &mut self,
+        source: &Entering<'_>,
+        stop: Stop,
+        dead: DeadCode,
+        assigned: &mut Assigned,
+        scratch: &mut Scratch,
+    ) -> Result<f64> {
+        let sums = pass(source, &self.centroids, Collect::Sums, assigned, scratch)?;
+        self.iteration += 1;
+        self.done = self.iteration >= stop.iterations;
+        if sums.changed == 0 {
+            self.done = true; // the centroids are the means already
+        } else {
+            self.previous = Some(self.centroids.values().clone());
+            move_to_means(&mut self.centroids, &sums);
+            if dead == DeadCode::Farthest {
+                revive(&mut self.centroids, &sums.counts, source, &assigned.distances)?;
+            }
+            let before = self.before;
+            self.done |= before - sums.distortion <= stop.tolerance * before && before.is_finite();
+            self.before = sums.distortion;
+        }
+        Ok(sums.distortion / source.len() as f64)
+    }
 }
 
 fn move_to_means(centroids: &mut Centroids, sums: &Sums) {
@@ -71,10 +102,15 @@ fn move_to_means(centroids: &mut Centroids, sums: &Sums) {
 }
 
 /// Moves codes without rows, lowest first, onto the farthest rows, farthest first.
-fn revive(centroids: &mut Centroids, counts: &[u64], source: &Residuals<'_>, distances: &[f32]) {
+fn revive(
+    centroids: &mut Centroids,
+    counts: &[u64],
+    source: &Entering<'_>,
+    distances: &[f32],
+) -> Result<()> {
     let dead: Vec<usize> = (0..counts.len()).filter(|&k| counts[k] == 0).collect();
     if dead.is_empty() {
-        return;
+        return Ok(());
     }
     let farther =
         |a: &u32, b: &u32| distances[*b as usize].total_cmp(&distances[*a as usize]).then(a.cmp(b));
@@ -86,11 +122,11 @@ fn revive(centroids: &mut Centroids, counts: &[u64], source: &Residuals<'_>, dis
     order.sort_unstable_by(farther);
     // A row at its centroid gains nothing from a second one there.
     order.retain(|&r| distances[r as usize] > 0.0);
-    let mut buffer = Vec::new();
+    let rows = source.gather(&order)?;
     centroids.update(|values| {
-        for (k, row) in dead.into_iter().zip(order) {
-            let residual = source.tile(Rows::Listed(&[row]), 0, 1, &mut buffer);
-            values.row_mut(k).copy_from_slice(residual);
+        for (i, k) in dead.into_iter().enumerate().take(rows.rows()) {
+            values.row_mut(k).copy_from_slice(rows.row(i));
         }
     });
+    Ok(())
 }

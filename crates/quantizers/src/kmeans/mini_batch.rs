@@ -6,8 +6,8 @@
 //! batch chose stay where they are.
 
 use super::centroids::Centroids;
-use super::pass::{Assigned, Collect, Rows, Scratch, Sums, pass};
-use crate::residual::Residuals;
+use super::pass::{Assigned, Collect, Scratch, Sums, pass};
+use crate::residual::Entering;
 use rand::seq::SliceRandom;
 use sidereal_core::{Result, seed};
 
@@ -40,25 +40,40 @@ impl Batches {
     }
 }
 
-/// Improves `centroids` by `steps` batches; `each` hears (step, mean distortion of a batch row).
-pub(crate) fn mini_batch(
-    source: &Residuals<'_>,
-    centroids: &mut Centroids,
-    mut batches: Batches,
-    steps: u32,
-    scratch: &mut Scratch,
-    mut each: impl FnMut(u32, f64) -> Result<()>,
-) -> Result<()> {
-    let mut totals = vec![0u64; centroids.width()];
-    let mut assigned = Assigned::default();
-    for step in 0..steps {
-        let rows = Rows::Listed(batches.draw());
-        assigned.codes.clear();
-        let sums = pass(source, rows, centroids, Collect::Sums, &mut assigned, scratch);
-        running_update(centroids, &mut totals, &sums);
-        each(step, sums.distortion / rows.len() as f64)?;
+/// A level on its way.
+pub(crate) struct MiniBatch {
+    pub centroids: Centroids,
+    /// Rows that each code has had in all batches so far.
+    pub totals: Vec<u64>,
+    /// Batches so far.
+    pub iteration: u32,
+    batches: Batches,
+}
+
+impl MiniBatch {
+    /// From the first centroids.
+    pub(crate) fn new(centroids: Centroids, batches: Batches) -> Self {
+        MiniBatch { totals: vec![0; centroids.width()], centroids, iteration: 0, batches }
     }
-    Ok(())
+
+    /// As after `iteration` batches, with the centroids and totals that they left.
+    pub(crate) fn resume(mut self, iteration: u32, totals: Vec<u64>) -> Self {
+        for _ in 0..iteration {
+            self.batches.draw();
+        }
+        MiniBatch { iteration, totals, ..self }
+    }
+
+    /// One batch; gives the mean distortion of its rows before the update.
+    pub(crate) fn step(&mut self, source: &Entering<'_>, scratch: &mut Scratch) -> Result<f64> {
+        let batch = source.gather(self.batches.draw())?;
+        let (view, mut assigned) = (batch.view(), Assigned::default());
+        let rows = Entering::raw(&view);
+        let sums = pass(&rows, &self.centroids, Collect::Sums, &mut assigned, scratch)?;
+        running_update(&mut self.centroids, &mut self.totals, &sums);
+        self.iteration += 1;
+        Ok(sums.distortion / batch.rows() as f64)
+    }
 }
 
 fn running_update(centroids: &mut Centroids, totals: &mut [u64], sums: &Sums) {
@@ -79,7 +94,6 @@ fn running_update(centroids: &mut Centroids, totals: &mut [u64], sums: &Sums) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::residual::ResidualScale;
     use sidereal_core::Matrix;
 
     /// C = [0, 10], batch {1, 2, 9}, totals before [2, 0] give counts [2, 1], totals [4, 1] and
@@ -87,10 +101,11 @@ mod tests {
     #[test]
     fn one_step_by_hand() {
         let batch = Matrix::new(3, 1, vec![1.0, 2.0, 9.0]).unwrap();
-        let source = Residuals::new(batch.view(), &[], &[], ResidualScale::Raw);
+        let view = batch.view();
+        let source = Entering::raw(&view);
         let mut c = Centroids::new(Matrix::new(2, 1, vec![0.0, 10.0]).unwrap());
         let (mut assigned, mut scratch) = (Assigned::default(), Scratch::default());
-        let sums = pass(&source, Rows::First(3), &c, Collect::Sums, &mut assigned, &mut scratch);
+        let sums = pass(&source, &c, Collect::Sums, &mut assigned, &mut scratch).unwrap();
         assert_eq!((assigned.codes, &sums.counts), (vec![0, 0, 1], &vec![2, 1]));
         assert_eq!(assigned.distances, [1.0, 4.0, 1.0]);
         let mut totals = vec![2, 0];

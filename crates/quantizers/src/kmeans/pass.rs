@@ -6,40 +6,14 @@
 
 use super::centroids::{Centroids, TILE};
 use super::squared_norm;
-use crate::residual::Residuals;
+use crate::residual::{Entering, Residuals};
 use rayon::prelude::*;
-use sidereal_core::Code;
+use sidereal_core::{Code, Result};
 
 /// Rows whose sums are added up in f32 before they join the f64 totals.
-const CHUNK: usize = 4 * TILE;
+pub(crate) const CHUNK: usize = 4 * TILE;
 
-/// Which rows a pass visits.
-#[derive(Clone, Copy)]
-pub(crate) enum Rows<'a> {
-    /// The first so many rows, in order.
-    First(usize),
-    /// These rows, in this order.
-    Listed(&'a [u32]),
-}
-
-impl Rows<'_> {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Rows::First(n) => *n,
-            Rows::Listed(rows) => rows.len(),
-        }
-    }
-
-    /// The row at a position.
-    pub(crate) fn get(&self, at: usize) -> usize {
-        match self {
-            Rows::First(_) => at,
-            Rows::Listed(rows) => rows[at] as usize,
-        }
-    }
-}
-
-/// Codes and squared distances of the visited rows, by position.
+/// Codes and squared distances of all rows.
 #[derive(Default)]
 pub(crate) struct Assigned {
     pub codes: Vec<Code>,
@@ -83,28 +57,43 @@ pub(crate) enum Collect {
     Sums,
 }
 
-/// Assigns every row of `rows` to its nearest centroid.
+/// Assigns every row to its nearest centroid.
 pub(crate) fn pass(
-    source: &Residuals<'_>,
-    rows: Rows<'_>,
+    source: &Entering<'_>,
     centroids: &Centroids,
     collect: Collect,
     assigned: &mut Assigned,
     scratch: &mut Scratch,
-) -> Sums {
-    let (n, k, dim) = (rows.len(), centroids.width(), centroids.dim());
+) -> Result<Sums> {
+    let (n, k, dim) = (source.len(), centroids.width(), centroids.dim());
     assigned.codes.resize(n, Code::MAX);
     assigned.distances.resize(n, 0.0);
     let size = if collect == Collect::Sums { k } else { 0 };
     let mut total =
         Sums { sums: vec![0.0; size * dim], counts: vec![0; size], distortion: 0.0, changed: 0 };
+    source.each(&mut |block| {
+        let codes = &mut assigned.codes[block.range()];
+        let distances = &mut assigned.distances[block.range()];
+        pass_block(&block, centroids, &mut total, codes, distances, scratch);
+        Ok(())
+    })?;
+    Ok(total)
+}
+
+/// The rows of one block; `total` without counts collects no sums.
+fn pass_block(
+    block: &Residuals<'_>,
+    centroids: &Centroids,
+    total: &mut Sums,
+    codes: &mut [Code],
+    distances: &mut [f32],
+    scratch: &mut Scratch,
+) {
+    let (size, dim) = (total.counts.len(), centroids.dim());
     let wave = 4 * rayon::current_num_threads();
     scratch.parts.resize_with(wave, Part::default);
-    let outputs = assigned
-        .codes
-        .chunks_mut(wave * CHUNK)
-        .zip(assigned.distances.chunks_mut(wave * CHUNK))
-        .enumerate();
+    let outputs =
+        codes.chunks_mut(wave * CHUNK).zip(distances.chunks_mut(wave * CHUNK)).enumerate();
     for (w, (codes, distances)) in outputs {
         let used = codes.len().div_ceil(CHUNK);
         codes
@@ -115,12 +104,10 @@ pub(crate) fn pass(
             .with_max_len(1)
             .for_each(|(c, ((codes, distances), part))| {
                 part.reset(size, dim);
-                let first = (w * wave + c) * CHUNK;
-                part.run(source, rows, first, centroids, collect, codes, distances);
+                part.run(block, (w * wave + c) * CHUNK, centroids, codes, distances);
             });
-        add_up(&mut total, &scratch.parts[..used], dim);
+        add_up(total, &scratch.parts[..used], dim);
     }
-    total
 }
 
 fn add_up(total: &mut Sums, parts: &[Part], dim: usize) {
@@ -154,11 +141,9 @@ impl Part {
 
     fn run(
         &mut self,
-        source: &Residuals<'_>,
-        rows: Rows<'_>,
+        block: &Residuals<'_>,
         first: usize,
         centroids: &Centroids,
-        collect: Collect,
         codes: &mut [Code],
         distances: &mut [f32],
     ) {
@@ -166,7 +151,7 @@ impl Part {
         let tiles = codes.chunks_mut(TILE).zip(distances.chunks_mut(TILE)).enumerate();
         for (t, (codes, distances)) in tiles {
             let start = first + t * TILE;
-            let tile = source.tile(rows, start, codes.len(), &mut self.tile);
+            let tile = block.tile(start, codes.len(), &mut self.tile);
             self.codes.resize(codes.len(), 0);
             self.best.resize(codes.len(), 0.0);
             centroids.nearest(tile, &mut self.scores, &mut self.codes, &mut self.best);
@@ -178,7 +163,7 @@ impl Part {
                 self.changed += usize::from(codes[i] != code);
                 codes[i] = code;
                 distances[i] = distance;
-                if collect == Collect::Sums {
+                if !self.counts.is_empty() {
                     self.counts[code as usize] += 1;
                     let at = code as usize * dim;
                     for (s, v) in self.sums[at..at + dim].iter_mut().zip(row) {

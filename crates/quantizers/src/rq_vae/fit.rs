@@ -6,9 +6,10 @@ use super::model::{EncoderForm, RqVaeModel, RqVaeShape};
 use super::options::{CodebookStart, InputScale, RqVaeOptions, Schedule};
 use super::scale::Standardize;
 use super::train::Training;
+use crate::blocks::distinct_rows;
 use crate::levels::check_enough;
 use crate::residual::{ResidualCodebook, ResidualScale, check_vectors};
-use crate::rq_kmeans::{RqKMeans, RqKMeansOptions, distinct_rows};
+use crate::rq_kmeans::{RqKMeans, RqKMeansOptions};
 use sidereal_core::{
     Codebook, Matrix, MatrixRef, Quantizer, QuantizerInput, Result, Run, Silent, seed,
 };

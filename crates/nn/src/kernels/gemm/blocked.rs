@@ -41,6 +41,15 @@ fn part(n: usize, most: usize) -> usize {
     n.div_ceil(n.div_ceil(most))
 }
 
+/// Columns of the next panel of `left` columns: `width`, but where three vectors would leave one
+/// behind, two and two. A tile one vector wide waits for its loads.
+fn panel_width(left: usize, width: usize, lanes: usize) -> usize {
+    if width == 3 * lanes && left > width && left <= width + lanes {
+        return 2 * lanes;
+    }
+    left.min(width)
+}
+
 /// Runs a product with these tiles.
 pub(super) fn run(set: &Tiles, product: &Product<'_>, c: &mut [f32]) {
     let Product { m, n, k, a, b, ldc, write } = *product;
@@ -67,8 +76,11 @@ pub(super) fn run(set: &Tiles, product: &Product<'_>, c: &mut [f32]) {
                         (set.pack_rows)(a, rows.clone(), depth.clone(), packed_a);
                     }
                     let mut panel = 0;
-                    for first in cols.clone().step_by(width) {
-                        let used = width.min(cols.end - first);
+                    let mut next = cols.start;
+                    while next < cols.end {
+                        let first = next;
+                        let used = panel_width(cols.end - first, width, set.lanes);
+                        next += used;
                         let padded = used.next_multiple_of(set.lanes);
                         let end = panel + padded * depth.len();
                         let panel_b = &packed_b[std::mem::replace(&mut panel, end)..end];

@@ -3,8 +3,8 @@
 use super::Mat;
 
 /// Writes columns `cols` of rows `rows` of B as panels of `width` columns: panel by panel, row by
-/// row. The last panel is `width` wide too where `cols` do not fill it, less whole vectors of
-/// `lanes` that would be empty; missing columns are zero.
+/// row. The last panels are narrower where `cols` do not fill them, by whole vectors of `lanes`;
+/// missing columns are zero.
 pub(super) fn columns(
     b: Mat<'_>,
     rows: std::ops::Range<usize>,
@@ -16,7 +16,7 @@ pub(super) fn columns(
     let mut rest = out;
     let mut first = cols.start;
     while first < cols.end {
-        let n = width.min(cols.end - first);
+        let n = super::panel_width(cols.end - first, width, lanes);
         let padded = n.next_multiple_of(lanes);
         let (panel, after) = rest.split_at_mut(padded * rows.len());
         if b.cs == 1 {

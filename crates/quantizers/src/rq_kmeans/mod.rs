@@ -7,22 +7,18 @@
 //! residuals, which reconstructs the vectors.
 //!
 //! Deviations from GRID: the start buffer is a seeded sample instead of the first batches; k-means++
-//! is greedy by default (`start_candidates`); a dead code can be revived (Lloyd only). Cost: `2 N D K` operations an iteration and level; memory
-//! beside the vectors `N (L + 1)` words.
+//! is greedy by default (`start_candidates`); a dead code can be revived (Lloyd only). Cost:
+//! `2 N D K` operations an iteration and level; memory beside the vectors `N (L + 1)` words.
 
-use crate::kmeans::centroids::Centroids;
-use crate::kmeans::lloyd::{Stop, lloyd};
-use crate::kmeans::mini_batch::{Batches, mini_batch};
-use crate::kmeans::pass::{Assigned, Collect, Rows, Scratch, pass};
-use crate::kmeans::start::{self, Candidates};
+pub(crate) mod fit;
+
+pub(crate) use fit::{First, Forget};
+
 use crate::kmeans::{DeadCode, Start};
-use crate::levels::{check_enough, check_levels};
-use crate::residual::{ResidualCodebook, ResidualScale, Residuals, check_vectors};
-use rayon::prelude::*;
+use crate::levels::check_levels;
+use crate::residual::{ResidualCodebook, ResidualScale};
 use serde::{Deserialize, Serialize};
-use sidereal_core::{
-    Code, Codebook, Error, Event, Matrix, MatrixRef, Quantizer, QuantizerInput, Result, Run, seed,
-};
+use sidereal_core::{Codebook, Error, MatrixRef, Quantizer, QuantizerInput, Result, Run};
 use sidereal_nn::parallel;
 
 /// How the centroids of a level are learned.
@@ -147,96 +143,37 @@ impl RqKMeans {
         parallel::pool(run.threads)?.install(|| self.fit_here(input.vectors, run))
     }
 
+    /// Fits from chosen first centroids: the residuals of the listed rows, one list a level.
+    ///
+    /// Errors: as [`RqKMeans::fit_residual`], and lists that do not fit the levels or the vectors.
+    pub fn fit_from_rows(
+        &self,
+        input: &QuantizerInput<'_>,
+        rows: &[Vec<u32>],
+        run: &Run<'_>,
+    ) -> Result<ResidualCodebook> {
+        let vectors = input.vectors;
+        let fits = |(list, &width): (&Vec<u32>, &u32)| {
+            list.len() == width as usize && list.iter().all(|&r| (r as usize) < vectors.rows())
+        };
+        let levels = &self.options.levels;
+        if rows.len() != levels.len() || !rows.iter().zip(levels).all(fits) {
+            return Err(Error::input(format!(
+                "rq-kmeans: expected first rows for the levels {levels:?}, as many as codes, each \
+                 below the {} vectors",
+                vectors.rows()
+            )));
+        }
+        let first = First::Rows(rows);
+        parallel::pool(run.threads)?.install(|| fit::fit(self, &vectors, first, &mut Forget, run))
+    }
+
     pub(crate) fn fit_here(
         &self,
         vectors: MatrixRef<'_>,
         run: &Run<'_>,
     ) -> Result<ResidualCodebook> {
-        check_vectors(vectors)?;
-        let options = &self.options;
-        let widest = options.levels.iter().copied().max().unwrap_or(0) as usize;
-        check_enough(&options.levels, vectors.rows(), distinct_rows(vectors, widest))?;
-        let (n, count) = (vectors.rows(), options.levels.len());
-        let total = count as u64 * u64::from(self.iterations());
-        run.emit(Event::Started { task: "rq-kmeans", total, unit: "iterations" });
-
-        let mut levels: Vec<Centroids> = Vec::with_capacity(count);
-        let mut codes: Vec<Code> = Vec::with_capacity(n * (count - 1));
-        let mut scratch = Scratch::default();
-        for (l, &width) in options.levels.iter().enumerate() {
-            let source = Residuals::new(vectors, &levels, &codes, self.scale());
-            let mut assigned = Assigned::default();
-            let level =
-                self.fit_level(&source, l, width as usize, &mut assigned, &mut scratch, run)?;
-            if l + 1 < count {
-                let rows = Rows::First(n);
-                pass(&source, rows, &level, Collect::Codes, &mut assigned, &mut scratch);
-                codes.extend_from_slice(&assigned.codes);
-            }
-            levels.push(level);
-        }
-        run.emit(Event::Finished { task: "rq-kmeans" });
-        ResidualCodebook::new(
-            levels.into_iter().map(Centroids::into_values).collect(),
-            self.scale(),
-        )
-    }
-
-    fn fit_level(
-        &self,
-        source: &Residuals<'_>,
-        level: usize,
-        width: usize,
-        assigned: &mut Assigned,
-        scratch: &mut Scratch,
-        run: &Run<'_>,
-    ) -> Result<Centroids> {
-        let o = &self.options;
-        let mut centroids = Centroids::new(self.first_centroids(source, level, width, run.seed));
-        let iterations = self.iterations();
-        let before = level as u64 * u64::from(iterations);
-        let each = |i: u32, distortion: f64| {
-            let numbers = [("level", (level + 1) as f64), ("distortion", distortion)];
-            let done = before + u64::from(i) + 1;
-            run.emit(Event::Advanced { task: "rq-kmeans", done, numbers: &numbers });
-            run.check()
-        };
-        match o.method {
-            Method::Lloyd => {
-                let stop = Stop { iterations, tolerance: o.tolerance };
-                lloyd(source, &mut centroids, stop, o.dead, assigned, scratch, each)?;
-            }
-            Method::MiniBatch => {
-                let seed = seed::key(run.seed, "rq-kmeans-batches", level as u64);
-                let batches = Batches::new(source.len(), o.batch as usize, seed);
-                mini_batch(source, &mut centroids, batches, iterations, scratch, each)?;
-            }
-        }
-        Ok(centroids)
-    }
-
-    fn first_centroids(
-        &self,
-        source: &Residuals<'_>,
-        level: usize,
-        width: usize,
-        seed: u64,
-    ) -> Matrix {
-        let mut rng = seed::stream(seed, "rq-kmeans-start", level as u64);
-        let n = source.len();
-        let wanted = self.options.start_rows as usize;
-        let rows: Vec<u32> = if wanted == 0 || wanted >= n {
-            (0..n as u32).collect()
-        } else {
-            let mut rows = rand::seq::index::sample(&mut rng, n, wanted).into_vec();
-            rows.sort_unstable();
-            rows.into_iter().map(|r| r as u32).collect()
-        };
-        let candidates = match self.options.start_candidates {
-            0 => Candidates::ByWidth,
-            n => Candidates::Fixed(n),
-        };
-        start::choose(self.options.start, &source.gather(&rows), width, candidates, &mut rng)
+        fit::fit(self, &vectors, First::Drawn, &mut Forget, run)
     }
 }
 
@@ -244,21 +181,4 @@ impl Quantizer for RqKMeans {
     fn fit(&self, input: &QuantizerInput<'_>, run: &Run<'_>) -> Result<Box<dyn Codebook>> {
         Ok(Box::new(self.fit_residual(input, run)?))
     }
-}
-
-/// Number of distinct rows, by a 64-bit hash of each; stops counting at `enough`.
-pub(crate) fn distinct_rows(vectors: MatrixRef<'_>, enough: usize) -> usize {
-    // Adding 0 makes -0 and 0 the same.
-    let hash =
-        |row: &[f32]| row.iter().fold(0, |h, v| seed::mix(h ^ u64::from((v + 0.0).to_bits())));
-    let mut hashes: Vec<u64> = Vec::new();
-    for block in vectors.data().chunks(vectors.cols() * enough.max(1024)) {
-        hashes.par_extend(block.par_chunks(vectors.cols()).map(hash));
-        hashes.par_sort_unstable();
-        hashes.dedup();
-        if hashes.len() >= enough {
-            break;
-        }
-    }
-    hashes.len()
 }
