@@ -155,6 +155,15 @@ impl Codebook for RqVaeCodebook {
         Some(run(&self.model.decoder, &self.model, latents.data(), shape.latent, shape.input))
     }
 
+    fn distances(
+        &self,
+        vectors: MatrixRef<'_>,
+        codes: &Codes,
+        level: usize,
+    ) -> Result<Option<Matrix>> {
+        self.residual.distances(self.encode(vectors)?.view(), codes, level)
+    }
+
     fn tensors(&self) -> Vec<(String, Matrix)> {
         let values = self.model.params().values();
         let mut out = Vec::new();
