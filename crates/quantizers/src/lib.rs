@@ -13,6 +13,7 @@
 //! | [`kmeans`] | one level of k-means: start, pass over the rows, updates |
 //! | [`gradient`] | how a gradient passes the choice of a code |
 //! | [`rvq`] | loss and gradients of one level of residual vector quantization |
+//! | [`sinkhorn`] | balanced assignment of rows to codes |
 //! | [`identifiers`] | collision policies |
 //! | [`report`] | usage, entropy, collisions, reconstruction error |
 //! | [`files`] | codebooks and SID tables as safetensors |
@@ -31,6 +32,7 @@ pub mod rq_kmeans;
 pub mod rq_vae;
 pub mod rvq;
 pub mod tables;
+pub mod sinkhorn;
 
 pub use files::{load_codebook, load_sids, save_codebook, save_sids};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
