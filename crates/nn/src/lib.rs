@@ -8,6 +8,7 @@
 pub mod bag;
 pub mod batch;
 pub mod candle;
+pub mod dense;
 pub mod device;
 pub mod gradcheck;
 pub mod hstu;
@@ -19,7 +20,9 @@ pub mod model;
 pub mod optim;
 pub mod parallel;
 pub mod params;
+pub mod polar;
 pub mod schedule;
+pub mod sparse;
 
 pub use bag::{Bag, Field};
 pub use batch::{Batch, BatchBuilder, Target};

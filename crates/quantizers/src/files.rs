@@ -5,6 +5,7 @@
 //! and what the tensors cannot say. One entry, because the order of several is not fixed and equal
 //! content shall give equal bytes. Files appear whole or not at all.
 
+use crate::opq::{self, OpqCodebook};
 use crate::pq::{self, PqCodebook};
 use crate::random::{self, RandomCodebook};
 use crate::residual::ResidualCodebook;
@@ -56,17 +57,27 @@ pub fn save_codebook(path: &Path, codebook: &dyn Codebook) -> Result<()> {
 /// Errors: no such file, another format or version, tensors of no known codebook.
 pub fn load_codebook(path: &Path) -> Result<Box<dyn Codebook>> {
     let tensors = load_codebook_tensors(path)?;
-    let wrong = |e: Error| Error::data(path, e.to_string());
-    if tensors.iter().any(|(name, _)| name == random::SEED) {
-        return Ok(Box::new(RandomCodebook::from_tensors(tensors).map_err(wrong)?));
+    codebook_from_tensors(tensors).map_err(|e| Error::data(path, e.to_string()))
+}
+
+/// A codebook of this crate from what its [`Codebook::tensors`] gives, told by the names.
+///
+/// Errors: tensors of no known codebook, or shapes that do not fit.
+pub fn codebook_from_tensors(tensors: Vec<(String, Matrix)>) -> Result<Box<dyn Codebook>> {
+    let has = |prefix: &str| tensors.iter().any(|(name, _)| name.starts_with(prefix));
+    if has(random::SEED) {
+        return Ok(Box::new(RandomCodebook::from_tensors(tensors)?));
     }
-    if tensors.iter().any(|(name, _)| name == rq_vae::FIRST) {
-        return Ok(Box::new(RqVaeCodebook::from_tensors(tensors).map_err(wrong)?));
+    if has(rq_vae::FIRST) {
+        return Ok(Box::new(RqVaeCodebook::from_tensors(tensors)?));
     }
-    if tensors.iter().any(|(name, _)| name.starts_with(pq::PART)) {
-        return Ok(Box::new(PqCodebook::from_tensors(tensors).map_err(wrong)?));
+    if has(opq::ROTATION) {
+        return Ok(Box::new(OpqCodebook::from_tensors(tensors)?));
     }
-    Ok(Box::new(ResidualCodebook::from_tensors(tensors).map_err(wrong)?))
+    if has(pq::PART) {
+        return Ok(Box::new(PqCodebook::from_tensors(tensors)?));
+    }
+    Ok(Box::new(ResidualCodebook::from_tensors(tensors)?))
 }
 
 /// Reads the tensors of a codebook file, sorted by name, for codebooks of other crates.

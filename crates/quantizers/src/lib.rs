@@ -8,6 +8,7 @@
 //! | [`rq_kmeans`] | residual k-means, Lloyd or mini-batch |
 //! | [`rq_vae`] | encoder, residual codebooks and decoder, trained together |
 //! | [`pq`] | product quantization: one k-means a part of the vector |
+//! | [`opq`] | product quantization behind a learned rotation |
 //! | [`random`] | the control: codes that know nothing of the item |
 //! | [`residual`] | the residual loop and the codebook it reads |
 //! | [`kmeans`] | one level of k-means: start, pass over the rows, updates |
@@ -24,6 +25,7 @@ pub mod gradient;
 pub mod identifiers;
 pub mod kmeans;
 mod levels;
+pub mod opq;
 pub mod pq;
 pub mod random;
 pub mod report;
@@ -31,15 +33,16 @@ pub mod residual;
 pub mod rq_kmeans;
 pub mod rq_vae;
 pub mod rvq;
-pub mod tables;
 pub mod sinkhorn;
+pub mod tables;
 
-pub use files::{load_codebook, load_sids, save_codebook, save_sids};
+pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
 pub use identifiers::{
     Keep, Ordinal, OrdinalOptions, OrdinalStart, Popularity, PopularityOptions, SecondBest,
     SecondBestOptions, Table, TableOptions, Tolerate, TolerateOptions,
 };
+pub use opq::{Opq, OpqCodebook, OpqOptions, RotationStart};
 pub use pq::{Pq, PqCodebook, PqOptions};
 pub use random::{Random, RandomCodebook, RandomOptions};
 pub use report::{LevelReport, SidReport};
@@ -51,7 +54,7 @@ pub use tables::{Keys, export, import};
 
 use sidereal_core::{Catalog, Entry, Identifier, Quantizer, Result};
 
-/// Adds this crate's quantizers: `rq-kmeans`, `rq-vae`, `pq` and `random`.
+/// Adds this crate's quantizers.
 pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
     let origin = env!("CARGO_PKG_NAME");
     quantizers.add(Entry::new(
@@ -74,6 +77,13 @@ pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
         origin,
         "Product quantization: one k-means a part of the vector (arXiv 2210.12316, 2506.05781).",
         |options: PqOptions, _: &()| Ok(Box::new(Pq::new(options)?) as Box<dyn Quantizer>),
+    ))?;
+    quantizers.add(Entry::new(
+        "opq",
+        origin,
+        "Optimized product quantization: a learned rotation, then product quantization \
+         (Ge et al. 2013).",
+        |options: OpqOptions, _: &()| Ok(Box::new(Opq::new(options)?) as Box<dyn Quantizer>),
     ))?;
     quantizers.add(Entry::new(
         "random",

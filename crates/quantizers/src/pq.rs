@@ -8,7 +8,7 @@
 //! Where M does not divide D the first `D mod M` parts are one wider. Cost: `2 N D K` operations an
 //! iteration for all parts together, an L-th of residual k-means with as many levels; memory beside
 //! the vectors one part of them (`N D / M`). Every part is a residual k-means of one level, with its
-//! start, iterations and revival of dead codes. Deviation: no rotation before the cut (OPQ).
+//! start, iterations and revival of dead codes. [`crate::opq`] rotates before the cut.
 
 use crate::levels::check_levels;
 use crate::residual::{ResidualCodebook, check_prefixes, check_vectors};
@@ -116,7 +116,7 @@ impl Quantizer for Pq {
 }
 
 /// The columns of each of `parts` parts: the first ones are one wider where they do not divide.
-fn cut(columns: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn cut(columns: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
     let (width, wider) = (columns / parts, columns % parts);
     (0..parts).map(move |m| {
         let start = m * width + m.min(wider);
@@ -125,7 +125,7 @@ fn cut(columns: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// A copy of some columns.
-fn columns(vectors: MatrixRef<'_>, range: Range<usize>) -> Matrix {
+pub(crate) fn columns(vectors: MatrixRef<'_>, range: Range<usize>) -> Matrix {
     let mut out = Matrix::zeros(vectors.rows(), range.len());
     let rows = out.data_mut().par_chunks_mut(range.len().max(1)).enumerate();
     rows.for_each(|(i, out)| out.copy_from_slice(&vectors.row(i)[range.clone()]));
@@ -179,6 +179,11 @@ impl PqCodebook {
         }
         let book = |(_, m)| ResidualCodebook::new(vec![m], crate::ResidualScale::Raw);
         PqCodebook::new(parts.into_iter().map(book).collect::<Result<_>>()?)
+    }
+
+    /// The codebooks, in the order of the columns.
+    pub fn parts(&self) -> &[ResidualCodebook] {
+        &self.parts
     }
 
     /// Length of the vectors D.

@@ -1,4 +1,5 @@
-//! Tall dense matrices in f64: Gram matrix, orthonormal basis, small singular value problem.
+//! Tall dense matrices in f64: Gram matrix, orthonormal basis, small singular value problem. See
+//! [`crate::polar`] for the nearest orthogonal matrix.
 //!
 //! The basis is Cholesky QR done twice (Fukaya et al. 2014; Yamamoto et al. 2015): two passes over
 //! the rows instead of one per column, and as orthogonal as Householder while columns are
@@ -120,7 +121,7 @@ impl Dense {
     }
 
     /// `self * R^-1` for an upper triangle; columns with a zero pivot become zero.
-    fn solve_upper(&mut self, r: &Dense) {
+    pub(crate) fn solve_upper(&mut self, r: &Dense) {
         let (l, piece) = (self.cols, self.piece());
         self.data.par_chunks_mut(piece * l).for_each(|block| {
             for row in block.chunks_exact_mut(l) {
@@ -134,6 +135,21 @@ impl Dense {
                             *o -= q * v;
                         }
                     }
+                }
+            }
+        });
+    }
+
+    /// `self * R^-T` for an upper triangle without a zero pivot.
+    pub(crate) fn solve_upper_transposed(&mut self, r: &Dense) {
+        let (l, piece) = (self.cols, self.piece());
+        self.data.par_chunks_mut(piece * l).for_each(|block| {
+            for row in block.chunks_exact_mut(l) {
+                for i in (0..l).rev() {
+                    let line = &r.data[i * l..(i + 1) * l];
+                    let above: f64 =
+                        row[i + 1..].iter().zip(&line[i + 1..]).map(|(z, v)| z * v).sum();
+                    row[i] = (row[i] - above) / line[i];
                 }
             }
         });
@@ -157,7 +173,7 @@ impl Dense {
 
 /// Upper `R` with `R^T R = g` for a positive semidefinite `g`. A pivot below `drop` times its
 /// diagonal entry becomes zero, and its row with it.
-fn cholesky(g: &Dense, drop: f64) -> Dense {
+pub(crate) fn cholesky(g: &Dense, drop: f64) -> Dense {
     let l = g.cols;
     let mut r = g.clone();
     for i in 0..l {
