@@ -153,6 +153,21 @@ pub trait Codebook: Send + Sync {
     /// vectors (random ids) or scales are lost (residual normalisation).
     fn reconstruct(&self, codes: &Codes, levels: usize) -> Option<Matrix>;
 
+    /// Squared distances of each row of `vectors` (`R x D`) to all codes of `level`, shape
+    /// `R x K_level`, where `codes` (`R x L`) holds its codes of the levels before; what stands at
+    /// `level` and behind is not read. `None` where codes have no distance (random ids).
+    ///
+    /// Errors: shapes that do not fit, a level or a code that the codebook does not have.
+    fn distances(
+        &self,
+        vectors: MatrixRef<'_>,
+        codes: &Codes,
+        level: usize,
+    ) -> Result<Option<Matrix>> {
+        let _ = (vectors, codes, level);
+        Ok(None)
+    }
+
     /// Named tensors to save, as in `level_0`.
     fn tensors(&self) -> Vec<(String, Matrix)>;
 }

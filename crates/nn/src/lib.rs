@@ -22,6 +22,7 @@ pub mod parallel;
 pub mod params;
 pub mod polar;
 pub mod schedule;
+pub mod sparse;
 
 pub use bag::{Bag, Field};
 pub use batch::{Batch, BatchBuilder, Target};

@@ -40,7 +40,8 @@ pub mod tables;
 pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
 pub use identifiers::{
-    Ordinal, OrdinalOptions, OrdinalStart, Table, TableOptions, Tolerate, TolerateOptions,
+    Keep, Ordinal, OrdinalOptions, OrdinalStart, Popularity, PopularityOptions, SecondBest,
+    SecondBestOptions, Table, TableOptions, Tolerate, TolerateOptions,
 };
 pub use opq::{Opq, OpqCodebook, OpqOptions, RotationStart};
 pub use pq::{Pq, PqCodebook, PqOptions};
@@ -94,32 +95,7 @@ pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
     ))
 }
 
-/// Adds this crate's identifiers: `ordinal`, `table` and `tolerate`.
-pub fn register_identifiers(identifiers: &mut Catalog<dyn Identifier>) -> Result<()> {
-    let origin = env!("CARGO_PKG_NAME");
-    identifiers.add(Entry::new(
-        "ordinal",
-        origin,
-        "Appends one digit that counts the items of a shared code tuple \
-         (arXiv 2305.05065, 2507.22224).",
-        |options: OrdinalOptions, _: &()| {
-            Ok(Box::new(Ordinal::new(options)) as Box<dyn Identifier>)
-        },
-    ))?;
-    identifiers.add(Entry::composite(
-        "table",
-        origin,
-        "IDs from a file: index JSON (arXiv 2311.09049), TSV, CSV or this project's own.",
-        |options: TableOptions, _: &(), all| {
-            let inner = options.then.as_ref().map(|then| then.spec("identifier.then"));
-            let then = inner.transpose()?.map(|spec| all.build(&spec, &())).transpose()?;
-            Ok(Box::new(Table::new(options, then)?) as Box<dyn Identifier>)
-        },
-    ))?;
-    identifiers.add(Entry::new(
-        "tolerate",
-        origin,
-        "Keeps the codes as they are: several items may share an ID (arXiv 2507.22224, table 7).",
-        |_: TolerateOptions, _: &()| Ok(Box::new(Tolerate) as Box<dyn Identifier>),
-    ))
+/// Adds this crate's identifiers.
+pub fn register_identifiers(all: &mut Catalog<dyn Identifier>) -> Result<()> {
+    identifiers::register(all)
 }

@@ -11,7 +11,7 @@
 //! start, iterations and revival of dead codes. [`crate::opq`] rotates before the cut.
 
 use crate::levels::check_levels;
-use crate::residual::{ResidualCodebook, check_vectors};
+use crate::residual::{ResidualCodebook, check_prefixes, check_vectors};
 use crate::rq_kmeans::{RqKMeans, RqKMeansOptions};
 use rayon::prelude::*;
 use sidereal_core::{
@@ -233,6 +233,18 @@ impl Codebook for PqCodebook {
             }
         }
         Some(out)
+    }
+
+    fn distances(
+        &self,
+        vectors: MatrixRef<'_>,
+        codes: &Codes,
+        level: usize,
+    ) -> Result<Option<Matrix>> {
+        check_prefixes(vectors, codes, level, self.dim(), &self.widths)?;
+        let mut ranges = cut(self.dim(), self.parts.len());
+        let Some(range) = ranges.nth(level) else { return Ok(None) };
+        self.parts[level].distances(columns(vectors, range).view(), codes, 0)
     }
 
     fn tensors(&self) -> Vec<(String, Matrix)> {

@@ -184,6 +184,34 @@ fn subtract(residual: &mut [f32], centroid: &[f32]) {
     }
 }
 
+/// Refuses what [`Codebook::distances`] cannot take.
+pub(crate) fn check_prefixes(
+    vectors: MatrixRef<'_>,
+    codes: &Codes,
+    level: usize,
+    dim: usize,
+    widths: &[u32],
+) -> Result<()> {
+    if vectors.cols() != dim || vectors.rows() != codes.rows() || level >= widths.len() {
+        return Err(Error::mismatch(format!(
+            "distances to level {level} for {} vectors of width {} and {} rows of codes; the \
+             codebook has width {dim} and {} levels",
+            vectors.rows(),
+            vectors.cols(),
+            codes.rows(),
+            widths.len()
+        )));
+    }
+    let known = |row: &[Code]| row.iter().zip(widths).all(|(c, w)| c < w);
+    if codes.levels() < level || !(0..codes.rows()).all(|i| known(&codes.row(i)[..level])) {
+        return Err(Error::mismatch(format!(
+            "distances to level {level}: a row has no code, or none that the codebook has, at a \
+             level before"
+        )));
+    }
+    Ok(())
+}
+
 /// The learned codebooks of a residual quantizer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResidualCodebook {
@@ -347,6 +375,35 @@ impl Codebook for ResidualCodebook {
             }
         });
         Some(out)
+    }
+
+    fn distances(
+        &self,
+        vectors: MatrixRef<'_>,
+        codes: &Codes,
+        level: usize,
+    ) -> Result<Option<Matrix>> {
+        let dim = self.dim();
+        check_prefixes(vectors, codes, level, dim, &self.widths)?;
+        let (below, last) = (&self.levels[..level], &self.levels[level]);
+        let mut out = Matrix::zeros(vectors.rows(), last.width());
+        out.data_mut()
+            .par_chunks_mut(TILE * last.width())
+            .zip(vectors.data().par_chunks(TILE * dim))
+            .enumerate()
+            .for_each_init(Vec::new, |tile: &mut Vec<f32>, (t, (out, rows))| {
+                tile.clear();
+                tile.extend_from_slice(rows);
+                for (i, residual) in tile.chunks_exact_mut(dim).enumerate() {
+                    enter(residual, self.scale);
+                    for (level, &code) in below.iter().zip(codes.row(t * TILE + i)) {
+                        subtract(residual, level.row(code));
+                        enter(residual, self.scale);
+                    }
+                }
+                last.distances(tile, out);
+            });
+        Ok(Some(out))
     }
 
     fn tensors(&self) -> Vec<(String, Matrix)> {

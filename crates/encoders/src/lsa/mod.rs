@@ -9,8 +9,7 @@
 //! `l = dim + oversampling` and `q` power iterations. Everything is deterministic: sums run in a
 //! fixed order whatever the number of threads.
 
-pub use sidereal_nn::dense;
-pub mod sparse;
+pub use sidereal_nn::{dense, sparse};
 pub mod svd;
 pub mod terms;
 pub mod tfidf;

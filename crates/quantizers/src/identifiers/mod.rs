@@ -1,15 +1,31 @@
-//! From codes to identifiers: what happens when items share a code tuple.
+//! From codes, histories or texts to identifiers.
+//!
+//! | file | identifier |
+//! |---|---|
+//! | `tolerate` | codes as they are |
+//! | `table` | IDs of a file |
+//! | `ordinal`, `popularity` | one more digit for items that share a tuple |
+//! | `second_best`, `sinkhorn` | items of a shared tuple move to other codes |
 
+mod ids;
 mod ordinal;
+mod places;
+mod popularity;
+mod register;
+mod second_best;
 mod table;
 mod tolerate;
 
 pub use ordinal::{Ordinal, OrdinalOptions, OrdinalStart};
+pub use popularity::{Popularity, PopularityOptions};
+pub use register::register;
+pub use second_best::{Keep, SecondBest, SecondBestOptions};
 pub use table::{Table, TableOptions};
 pub use tolerate::{Tolerate, TolerateOptions};
 
+use ids::Ids;
 use rayon::prelude::*;
-use sidereal_core::{CodeOrder, Codes, ItemId, Result, SidTable};
+use sidereal_core::{Code, CodeOrder, Codes, Error, ItemId, Matrix, Quantized, Result, SidTable};
 
 /// Rows by (codes, row): equal tuples stand together, in item order. Cost `O(N L log N)`.
 pub(crate) fn by_codes(codes: &Codes) -> Vec<u32> {
@@ -29,4 +45,62 @@ pub(crate) fn groups<'a>(codes: &'a Codes, order: &'a [u32]) -> impl Iterator<It
 fn one_each(codes: &Codes) -> Result<SidTable> {
     let rows = (0..codes.rows()).map(|i| (ItemId(i as u32), codes.sid(i)));
     SidTable::new(codes.rows(), CodeOrder::Sequence, rows)
+}
+
+/// The codes with a digit behind each row, [`Codes::NONE`] for rows without one. Where rows differ
+/// in depth, a tuple that another one begins with gets an end code first, so that digits cannot be
+/// taken for deeper codes.
+fn append(codes: &Codes, digits: &[Code]) -> Result<Codes> {
+    let mut ids = Ids::from_codes(codes);
+    ids.end_tokens();
+    let mut out = Ids::new();
+    for (id, &digit) in ids.iter().zip(digits) {
+        out.extend(id.iter().copied().chain((digit != Codes::NONE).then_some(digit)));
+    }
+    out.to_codes()
+}
+
+/// Rows whose vectors are looked at together.
+const CHUNK: usize = 4096;
+
+/// Squared distances of the listed rows to the codes of `level`, shape `rows.len() x K_level`, given
+/// the codes `now` (`N x L`, flat) of the levels before.
+fn distances(from: &Quantized<'_>, rows: &[u32], now: &[Code], level: usize) -> Result<Matrix> {
+    let (dim, levels) = (from.vectors.cols(), from.codes.levels());
+    let mut vectors = Matrix::zeros(rows.len(), dim);
+    let mut codes = Vec::with_capacity(rows.len() * levels);
+    for (i, &row) in rows.iter().enumerate() {
+        vectors.row_mut(i).copy_from_slice(from.vectors.row(row as usize));
+        codes.extend_from_slice(&now[row as usize * levels..(row as usize + 1) * levels]);
+    }
+    let codes = Codes::new(rows.len(), levels, codes)?;
+    from.codebook.distances(vectors.view(), &codes, level)?.ok_or_else(|| {
+        Error::mismatch(
+            "this identifier moves items to other codes, but the codes of this quantizer have no \
+             distances; choose another quantizer, or the identifier `ordinal` or `popularity`",
+        )
+    })
+}
+
+/// Refuses codes that an identifier which looks for other codes cannot take: rows that differ in
+/// depth, and codes that are not of the vectors.
+fn check_moves(from: &Quantized<'_>) -> Result<()> {
+    let (codes, widths) = (from.codes, from.codebook.widths());
+    if from.vectors.rows() != codes.rows() || widths.len() != codes.levels() {
+        return Err(Error::mismatch(format!(
+            "{} rows of {} codes for {} vectors and a codebook of {} levels",
+            codes.rows(),
+            codes.levels(),
+            from.vectors.rows(),
+            widths.len()
+        )));
+    }
+    let known = |row: &[Code]| row.iter().zip(widths).all(|(c, w)| c < w);
+    match (0..codes.rows()).find(|&i| !known(codes.row(i))) {
+        None => Ok(()),
+        Some(i) => Err(Error::mismatch(format!(
+            "item {i} has the codes {:?}; this identifier needs one code a level, below {widths:?}",
+            codes.row(i)
+        ))),
+    }
 }

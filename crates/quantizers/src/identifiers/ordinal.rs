@@ -1,13 +1,19 @@
 //! `ordinal`: one more digit that counts the items of a shared tuple.
 //!
 //! GRID (arXiv 2507.22224): a unique tuple gets 0, the `n > 1` items of a shared one get `1..n` in
-//! item order. TIGER (arXiv 2305.05065): every tuple counts `0, 1, 2, ...`. Both make all IDs
-//! distinct. The digit's width is the size of the largest bucket (one more for GRID), so that a
-//! badly collided table widens the vocabulary. Cost `O(N L log N)`.
+//! item order. TIGER (arXiv 2305.05065): every tuple counts `0, 1, 2, ...`. MiniOneRec's constrained
+//! k-means (arXiv 2510.24431): 1 to n inside a shared tuple, no digit at all for a unique one, so
+//! that IDs have L or L + 1 codes; all items of a shared tuple have the digit, hence no ID begins
+//! another one. All three make all IDs distinct. The digit's width is the size of the largest
+//! bucket (one more where it starts at 1), so that a badly collided table widens the vocabulary.
+//! Cost `O(N L log N)`.
+//!
+//! Rows of quantizers whose depth differs from row to row get an end code first where another
+//! tuple begins with theirs; the papers have no such case.
 
-use super::{by_codes, groups, one_each};
+use super::{append, by_codes, groups, one_each};
 use serde::{Deserialize, Serialize};
-use sidereal_core::{Codes, Error, Identifier, IdentifierInput, Result, Run, SidTable};
+use sidereal_core::{Codes, Identifier, IdentifierInput, Result, Run, SidTable};
 
 /// Where the digit starts to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,12 +23,15 @@ pub enum OrdinalStart {
     Grid,
     /// 0, 1, 2, ... for every tuple.
     Tiger,
+    /// No digit for a unique tuple, 1 to n inside a shared one.
+    Shared,
 }
 
 sidereal_core::options! {
     /// Options of `ordinal`.
     pub struct OrdinalOptions {
-        /// `grid`: 0 for a unique tuple, 1 to n inside a shared one; `tiger`: 0, 1, 2, ... always.
+        /// `grid`: 0 for a unique tuple, 1 to n inside a shared one; `tiger`: 0, 1, 2, ... always;
+        /// `shared`: no digit for a unique tuple, 1 to n inside a shared one (MiniOneRec).
         pub start: OrdinalStart = OrdinalStart::Grid,
     }
 }
@@ -39,29 +48,23 @@ impl Ordinal {
         Ordinal { options }
     }
 
-    /// The codes with the digit behind them: `N x (L + 1)` from `N x L`.
+    /// The codes with the digit behind them: `N x (L + 1)` from `N x L`. Rows without a digit end
+    /// in [`Codes::NONE`].
     pub fn append(&self, codes: &Codes) -> Result<Codes> {
-        let (rows, levels) = (codes.rows(), codes.levels());
-        if let Some(short) = (0..rows).find(|&i| codes.sid(i).len() < levels) {
-            // A digit behind a short ID could be the next code of a longer one.
-            return Err(Error::mismatch(format!(
-                "ordinal: item {short} has {} codes, others have {levels}; a digit tells apart only \
-                 IDs of one length",
-                codes.sid(short).len()
-            )));
-        }
-        let mut data = vec![0; rows * (levels + 1)];
-        for (i, out) in data.chunks_exact_mut(levels + 1).enumerate() {
-            out[..levels].copy_from_slice(codes.row(i));
-        }
+        let mut digits = vec![Codes::NONE; codes.rows()];
         let order = by_codes(codes);
         for group in groups(codes, &order) {
-            let first = u32::from(self.options.start == OrdinalStart::Grid && group.len() > 1);
+            let first = match self.options.start {
+                OrdinalStart::Shared if group.len() == 1 => continue,
+                OrdinalStart::Shared => 1,
+                OrdinalStart::Grid => u32::from(group.len() > 1),
+                OrdinalStart::Tiger => 0,
+            };
             for (digit, &row) in (first..).zip(group) {
-                data[row as usize * (levels + 1) + levels] = digit;
+                digits[row as usize] = digit;
             }
         }
-        Codes::new(rows, levels + 1, data)
+        append(codes, &digits)
     }
 }
 
@@ -91,10 +94,28 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_different_length_are_refused() {
-        let codes = Codes::new(2, 2, vec![1, 2, 1, Codes::NONE]).unwrap();
-        let refused = Ordinal::new(OrdinalOptions::default()).append(&codes).unwrap_err();
-        assert!(refused.to_string().contains("item 1 has 1 codes"), "{refused}");
+    fn unique_tuples_can_do_without() {
+        let codes = Codes::new(4, 2, vec![7, 1, 3, 1, 7, 1, 7, 1]).unwrap();
+        let shared = OrdinalOptions { start: OrdinalStart::Shared };
+        let out = Ordinal::new(shared.clone()).append(&codes).unwrap();
+        let ids: Vec<_> = (0..4).map(|i| out.sid(i)).collect();
+        assert_eq!(ids, [&[7, 1, 1][..], &[3, 1], &[7, 1, 2], &[7, 1, 3]]);
+        let unique = Codes::new(2, 1, vec![7, 3]).unwrap();
+        assert_eq!(Ordinal::new(shared).append(&unique).unwrap(), unique);
+    }
+
+    #[test]
+    fn rows_of_different_depth_stay_apart() {
+        let none = Codes::NONE;
+        let codes = Codes::new(4, 2, vec![1, none, 1, 0, 1, none, 2, none]).unwrap();
+        for start in [OrdinalStart::Grid, OrdinalStart::Tiger, OrdinalStart::Shared] {
+            let out = Ordinal::new(OrdinalOptions { start }).append(&codes).unwrap();
+            for i in 0..4 {
+                for j in (0..4).filter(|j| *j != i) {
+                    assert!(!out.sid(i).starts_with(out.sid(j)), "{start:?} {out:?}");
+                }
+            }
+        }
     }
 
     #[test]

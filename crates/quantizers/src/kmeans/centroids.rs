@@ -111,6 +111,21 @@ impl Centroids {
             (*code, *best) = argmin(row, &self.norms);
         }
     }
+
+    /// Squared distances of each row of `tile` (`rows x D`) to all centroids, into `out`
+    /// (`rows x K`).
+    pub(crate) fn distances(&self, tile: &[f32], out: &mut [f32]) {
+        let (k, dim) = (self.width(), self.dim());
+        let (a, b) = (Mat::rows(tile, dim), Mat::rows(&self.transposed, k));
+        gemm(tile.len() / dim, k, dim, a, b, out, k, Write::Set);
+        for (row, out) in tile.chunks_exact(dim).zip(out.chunks_exact_mut(k)) {
+            let square = squared_norm(row);
+            for (d, norm) in out.iter_mut().zip(&self.norms) {
+                // Rounding may leave a tiny negative number where the distance is zero.
+                *d = (norm - 2.0 * *d + square).max(0.0);
+            }
+        }
+    }
 }
 
 /// First index of the smallest `norms[k] - 2 dots[k]`, and that value.

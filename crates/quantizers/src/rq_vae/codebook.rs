@@ -171,6 +171,15 @@ impl Codebook for RqVaeCodebook {
         }))
     }
 
+    fn distances(
+        &self,
+        vectors: MatrixRef<'_>,
+        codes: &Codes,
+        level: usize,
+    ) -> Result<Option<Matrix>> {
+        self.residual.distances(self.encode(vectors)?.view(), codes, level)
+    }
+
     fn tensors(&self) -> Vec<(String, Matrix)> {
         let values = self.model.params().values();
         let mut out = Vec::new();
