@@ -9,12 +9,10 @@
 //! `l = dim + oversampling` and `q` power iterations. Everything is deterministic: sums run in a
 //! fixed order whatever the number of threads.
 
-pub mod dense;
-pub mod sparse;
-pub mod svd;
 pub mod terms;
 pub mod tfidf;
 
+use crate::algebra::{sparse, svd};
 use crate::text::{ItemText, default_fields};
 use crate::threads::with_threads;
 use crate::{check_range, key, rows};
@@ -94,6 +92,7 @@ impl Lsa {
             ));
         }
         let sketch = svd::Sketch {
+            task: "lsa",
             dim: o.dim,
             oversampling: o.oversampling,
             power_iterations: o.power_iterations,

@@ -4,8 +4,8 @@
 //! (sublinear term frequency and smoothed inverse document frequency, Manning et al. 2008,
 //! chapter 6).
 
-use super::sparse::Csr;
 use super::terms::Counts;
+use crate::algebra::sparse::Csr;
 use rayon::prelude::*;
 
 /// The N x V matrix of weights. Terms in fewer than `min_df` items are left out; of the rest the
