@@ -31,10 +31,10 @@ fn npy(path: &Path, rows: usize, cols: usize, values: &[f32]) {
 }
 
 #[test]
-fn three_names_are_known_and_documented() {
+fn names_are_known_and_documented() {
     let catalog = all();
     let names: Vec<_> = catalog.entries().map(|e| e.name.as_str()).collect();
-    assert_eq!(names, ["lsa", "precomputed", "sentence-transformer"]);
+    assert_eq!(names, ["lightgcn", "lsa", "precomputed", "sentence-transformer"]);
     for entry in catalog.entries() {
         assert!(!entry.doc.is_empty() && entry.options.iter().all(|o| !o.doc.is_empty()));
     }

@@ -5,10 +5,10 @@
 //! different micro-batches. Between the two passes an [`Objective`] reads the named outputs in the
 //! [`Bag`] and writes their gradients. Plain candle models join through the same trait.
 
+pub mod algebra;
 pub mod bag;
 pub mod batch;
 pub mod candle;
-pub mod dense;
 pub mod device;
 pub mod gradcheck;
 pub mod hstu;
@@ -20,9 +20,7 @@ pub mod model;
 pub mod optim;
 pub mod parallel;
 pub mod params;
-pub mod polar;
 pub mod schedule;
-pub mod sparse;
 
 pub use bag::{Bag, Field};
 pub use batch::{Batch, BatchBuilder, Target};

@@ -9,8 +9,6 @@
 //! `l = dim + oversampling` and `q` power iterations. Everything is deterministic: sums run in a
 //! fixed order whatever the number of threads.
 
-pub use sidereal_nn::{dense, sparse};
-pub mod svd;
 pub mod terms;
 pub mod tfidf;
 
@@ -19,6 +17,7 @@ use crate::threads::with_threads;
 use crate::{check_range, key, rows};
 use rayon::prelude::*;
 use sidereal_core::{EncoderInput, Error, Event, ItemEncoder, Matrix, Result, Run};
+use sidereal_nn::algebra::{sparse, svd};
 
 sidereal_core::options! {
     /// Options of `lsa`.
@@ -93,6 +92,7 @@ impl Lsa {
             ));
         }
         let sketch = svd::Sketch {
+            task: "lsa",
             dim: o.dim,
             oversampling: o.oversampling,
             power_iterations: o.power_iterations,

@@ -4,9 +4,9 @@
 //! (sublinear term frequency and smoothed inverse document frequency, Manning et al. 2008,
 //! chapter 6).
 
-use super::sparse::Csr;
 use super::terms::Counts;
 use rayon::prelude::*;
+use sidereal_nn::algebra::sparse::Csr;
 
 /// The N x V matrix of weights. Terms in fewer than `min_df` items are left out; of the rest the
 /// `max_terms` in the most items stay. Columns are ordered by the hash of their term.

@@ -45,6 +45,7 @@ pub mod math;
 pub mod norm;
 pub mod post_norm;
 pub mod silu_attention;
+pub mod sparse;
 pub mod squared_error;
 
 /// Instruction set that kernels use on this processor.

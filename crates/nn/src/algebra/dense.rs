@@ -1,11 +1,12 @@
 //! Tall dense matrices in f64: Gram matrix, orthonormal basis, small singular value problem. See
-//! [`crate::polar`] for the nearest orthogonal matrix.
+//! [`super::polar`] for the nearest orthogonal matrix.
 //!
 //! The basis is Cholesky QR done twice (Fukaya et al. 2014; Yamamoto et al. 2015): two passes over
 //! the rows instead of one per column, and as orthogonal as Householder while columns are
 //! independent to about 1e-7. A column that depends on the ones before becomes zero. The small
 //! problem is one-sided Jacobi (Hestenes 1958) on a Cholesky factor (Veselic and Hari 1989).
 
+use super::solve::factor;
 use rayon::prelude::*;
 
 /// Rows are cut into at most this many pieces; fixed, so that sums do not depend on threads.
@@ -181,26 +182,7 @@ pub(crate) fn cholesky(g: &Dense, drop: f64) -> Dense {
             r.data[i * l + j] = 0.0;
         }
     }
-    for k in 0..l {
-        let (head, tail) = r.data.split_at_mut((k + 1) * l);
-        let row = &mut head[k * l..];
-        let pivot = row[k];
-        if pivot <= drop * g.data[k * l + k] || pivot <= f64::MIN_POSITIVE {
-            row[k..].fill(0.0);
-            continue;
-        }
-        let root = pivot.sqrt();
-        for v in &mut row[k..] {
-            *v /= root;
-        }
-        for (i, line) in tail.chunks_exact_mut(l).enumerate() {
-            let i = k + 1 + i;
-            let f = row[i];
-            for (o, v) in line[i..].iter_mut().zip(&row[i..]) {
-                *o -= f * v;
-            }
-        }
-    }
+    factor(&mut r.data, l, |k| drop * g.data[k * l + k]);
     r
 }
 

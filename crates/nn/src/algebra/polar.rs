@@ -11,7 +11,7 @@
 //! a round. Where `M` is singular its factor is not unique; `M + e |M| R_0` with `e = 1e-7` takes
 //! the one near a given `R_0`, and lets the objective fall short by no more than that share.
 
-use crate::dense::{Dense, cholesky};
+use super::dense::{Dense, cholesky};
 
 /// Weight of the matrix before, as a share of the length of `M`; also the first lower bound of the
 /// singular values, small enough for the Cholesky form.
@@ -87,7 +87,7 @@ fn off_identity(g: &Dense) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dense::eigen;
+    use crate::algebra::dense::eigen;
     use rand::Rng;
     use sidereal_core::seed::stream;
 

@@ -20,6 +20,8 @@ const CHUNK: usize = 1024;
 /// Size and effort of the sketch.
 #[derive(Debug, Clone)]
 pub struct Sketch {
+    /// Name of the task in events; names the random stream too.
+    pub task: &'static str,
     /// Singular values wanted, at most `min(N, V)`.
     pub dim: usize,
     /// Extra directions.
@@ -48,7 +50,7 @@ impl Svd {
 
 /// The `dim` largest singular values of `a` and their left vectors.
 pub fn truncated(a: &Csr, sketch: &Sketch, run: &Run<'_>) -> Result<Svd> {
-    let task = "lsa";
+    let task = sketch.task;
     let l = (sketch.dim + sketch.oversampling).min(a.rows()).min(a.cols());
     let steps = sketch.power_iterations as u64 + 2;
     run.emit(Event::Started { task, total: steps, unit: "passes" });
@@ -57,7 +59,7 @@ pub fn truncated(a: &Csr, sketch: &Sketch, run: &Run<'_>) -> Result<Svd> {
         run.check()
     };
     let at = a.transpose();
-    let mut q = a.times(&gaussian(a.cols(), l, run.seed));
+    let mut q = a.times(&gaussian(a.cols(), l, run.seed, &format!("{task}-sketch")));
     q.orthonormalize();
     advanced(1)?;
     for i in 0..sketch.power_iterations {
@@ -98,10 +100,10 @@ fn fix_signs(u: &mut Dense) {
 }
 
 /// Independent N(0, 1) entries by Box and Muller, every chunk of rows from its own stream.
-fn gaussian(rows: usize, cols: usize, seed: u64) -> Dense {
+fn gaussian(rows: usize, cols: usize, seed: u64, purpose: &str) -> Dense {
     let mut g = Dense::zeros(rows, cols);
     g.data_mut().par_chunks_mut(CHUNK * cols).enumerate().for_each(|(chunk, block)| {
-        let mut rng = seed::stream(seed, "lsa-sketch", chunk as u64);
+        let mut rng = seed::stream(seed, purpose, chunk as u64);
         for pair in block.chunks_mut(2) {
             // 1 - [0, 1) keeps the logarithm finite.
             let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
@@ -179,7 +181,7 @@ mod tests {
     fn agrees_with_an_exact_svd() {
         let a = random_sparse(60, 45, 9, 1);
         let (s, u) = exact(&a);
-        let sketch = Sketch { dim: 12, oversampling: 16, power_iterations: 12 };
+        let sketch = Sketch { task: "lsa", dim: 12, oversampling: 16, power_iterations: 12 };
         let svd = truncated(&a, &sketch, &Run::quiet(5)).unwrap();
         for k in 0..12 {
             assert!((svd.s[k] - s[k]).abs() < 1e-8 * s[0], "{k}: {} {}", svd.s[k], s[k]);
@@ -201,7 +203,7 @@ mod tests {
     fn a_full_sketch_keeps_every_row_length() {
         // With dim = min(N, V) the rows of U S have the lengths of the rows of A.
         let a = random_sparse(30, 20, 5, 2);
-        let sketch = Sketch { dim: 20, oversampling: 4, power_iterations: 1 };
+        let sketch = Sketch { task: "lsa", dim: 20, oversampling: 4, power_iterations: 1 };
         let svd = truncated(&a, &sketch, &Run::quiet(0)).unwrap();
         for i in 0..30 {
             let want: f64 = a.row(i).1.iter().map(|&v| f64::from(v).powi(2)).sum();
@@ -220,7 +222,7 @@ mod tests {
             offsets.push(values.len());
         }
         let a = Csr::from_parts(6, offsets, columns, values);
-        let sketch = Sketch { dim: 5, oversampling: 8, power_iterations: 3 };
+        let sketch = Sketch { task: "lsa", dim: 5, oversampling: 8, power_iterations: 3 };
         let svd = truncated(&a, &sketch, &Run::quiet(0)).unwrap();
         assert_eq!(svd.rank(), 3);
         assert!(svd.u.data().iter().all(|v| v.is_finite()));

@@ -1,0 +1,150 @@
+//! Vectors of interactions: planted communities, and items held out of real histories.
+
+// Helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::data;
+use flate2::read::GzDecoder;
+use rand::Rng;
+use sidereal_core::seed::stream;
+use sidereal_core::{EncoderInput, ItemId, ItemTable, Result, Run, Sequences, UserId};
+use sidereal_encoders::{Factors, LightGcn, LightGcnOptions};
+use std::io::Read;
+use std::time::Instant;
+
+/// Histories to learn from and what to find.
+struct World {
+    items: ItemTable,
+    train: Sequences,
+    truth: Vec<Vec<ItemId>>,
+}
+
+impl World {
+    fn input(&self) -> EncoderInput<'_> {
+        EncoderInput { items: &self.items, train: &self.train }
+    }
+}
+
+fn table(n: usize) -> ItemTable {
+    ItemTable::new((0..n).map(|i| i.to_string()).collect())
+}
+
+/// 200 users and items in four blocks: pairs with probability .16 inside a block and .01 across,
+/// of which 40 % are for training.
+fn blocks(seed: u64) -> World {
+    let mut rng = stream(seed, "blocks", 0);
+    let (mut train, mut truth) = (Sequences::default(), Vec::new());
+    for u in 0..200 {
+        let (mut known, mut hidden) = (Vec::new(), Vec::new());
+        for i in 0..200u32 {
+            let p = if u % 4 == i as usize % 4 { 0.16 } else { 0.01 };
+            if rng.random::<f64>() < p {
+                let side = if rng.random::<f64>() < 0.4 { &mut known } else { &mut hidden };
+                side.push(ItemId(i));
+            }
+        }
+        train.push(&known);
+        truth.push(hidden);
+    }
+    World { items: table(200), train, truth }
+}
+
+/// Beauty without the last two items of each user; the truth is the one before the last.
+fn beauty() -> Option<World> {
+    let path = data("amazon2014-beauty/interactions.tsv.gz")?;
+    let mut text = String::new();
+    GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    let mut histories: Vec<Vec<ItemId>> = Vec::new();
+    for line in text.lines().skip(1) {
+        let mut fields = line.split('\t').map(|f| f.parse::<u32>().unwrap_or(0));
+        let (user, item) = (fields.next().unwrap() as usize, fields.next().unwrap());
+        histories.resize_with(histories.len().max(user + 1), Vec::new);
+        histories[user].push(ItemId(item));
+    }
+    let (mut train, mut truth) = (Sequences::default(), Vec::new());
+    for h in &histories {
+        train.push(&h[..h.len() - 2]);
+        truth.push(vec![h[h.len() - 2]]);
+    }
+    Some(World { items: table(12_101), train, truth })
+}
+
+/// Recall@k over every `step`-th user with a truth, items of training left out; scores by user.
+fn recall(
+    world: &World,
+    k: usize,
+    step: usize,
+    mut score: impl FnMut(UserId, ItemId) -> f32,
+) -> f64 {
+    let (mut sum, mut users) = (0.0, 0);
+    for (u, truth) in world.truth.iter().enumerate().step_by(step) {
+        if truth.is_empty() {
+            continue;
+        }
+        let user = UserId(u as u32);
+        let known = world.train.items(user);
+        let mut scores: Vec<f32> =
+            (0..world.items.len() as u32).map(|i| score(user, ItemId(i))).collect();
+        known.iter().for_each(|i| scores[i.index()] = f32::NEG_INFINITY);
+        let hits = truth.iter().filter(|t| {
+            let s = scores[t.index()];
+            let better = |(i, v): (usize, &f32)| *v > s || (*v == s && i < t.index());
+            scores.iter().enumerate().filter(|&x| better(x)).count() < k
+        });
+        sum += hits.count() as f64 / truth.len() as f64;
+        users += 1;
+    }
+    sum / f64::from(users)
+}
+
+fn of(factors: &Factors) -> impl FnMut(UserId, ItemId) -> f32 + '_ {
+    |u, i| factors.score(u, i)
+}
+
+fn popularity(world: &World) -> impl FnMut(UserId, ItemId) -> f32 + use<> {
+    let counts = world.train.popularity(world.items.len());
+    move |_, i| counts[i.index()] as f32
+}
+
+/// Fits Beauty with two threads and gives the recall at 20 of a tenth of the users.
+fn on_beauty(name: &str, fit: impl Fn(&World, &Run<'_>) -> Result<Factors>) {
+    let Some(world) = beauty() else { return };
+    let start = Instant::now();
+    let factors = fit(&world, &Run { threads: 2, ..Run::quiet(42) }).unwrap();
+    let took = start.elapsed().as_secs_f64();
+    let (got, base) =
+        (recall(&world, 20, 10, of(&factors)), recall(&world, 20, 10, popularity(&world)));
+    println!("{name} on Beauty: {took:.1} s, Recall@20 {got:.4}, popularity {base:.4}");
+    assert!(got > 1.5 * base, "{name}: {got} {base}");
+}
+
+fn small() -> LightGcnOptions {
+    LightGcnOptions { dim: 16, epochs: 100, batch: 256, ..Default::default() }
+}
+
+#[test]
+fn lightgcn_layers_find_planted_blocks() {
+    let mut gain = 0.0;
+    for seed in 0..3 {
+        let world = blocks(seed);
+        let fit = |layers| {
+            let encoder = LightGcn::new(LightGcnOptions { layers, ..small() }).unwrap();
+            recall(&world, 20, 1, of(&encoder.fit(&world.input(), &Run::quiet(seed)).unwrap()))
+        };
+        let (zero, three, base) = (fit(0), fit(3), recall(&world, 20, 1, popularity(&world)));
+        println!("lightgcn on blocks: K = 0 {zero:.3}, K = 3 {three:.3}, popularity {base:.3}");
+        assert!(three > 2.0 * base && three > zero);
+        gain += (three - zero) / 3.0;
+    }
+    assert!(gain > 0.05, "{gain}");
+}
+
+#[test]
+fn lightgcn_is_useful_on_beauty_in_seconds() {
+    on_beauty("lightgcn", |world, run| {
+        let fast = LightGcnOptions { epochs: 10, ..Default::default() };
+        LightGcn::new(fast)?.fit(&world.input(), run)
+    });
+}
