@@ -9,7 +9,7 @@ use sidereal_nn::kernels::activation::Activation;
 use sidereal_nn::kernels::gemm::Write;
 use sidereal_nn::{Mlp, MlpState, Params};
 
-const ALL: [Activation; 4] = [
+const ALL: [Activation; 5] = [
     Activation::Relu,
     Activation::Gelu,
     Activation::GeluTanh,

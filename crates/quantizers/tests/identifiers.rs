@@ -53,7 +53,7 @@ fn wrong_starts_are_named() {
     let spec = Spec::new("identifier", "ordinal").with("start", "one");
     let message = identifiers.build(&spec, &()).err().unwrap().to_string();
     assert!(
-        message.contains("identifier.start") && message.contains("`grid` or `tiger`"),
+        message.contains("identifier.start") && message.contains("expected one of `grid`, `tiger`"),
         "{message}"
     );
 }

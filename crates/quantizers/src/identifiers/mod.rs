@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `tolerate` | codes as they are |
 //! | `table` | IDs of a file |
+//! | `fixed_length` | IDs of another identifier, filled up to one length |
 //! | `ordinal`, `popularity` | one more digit for items that share a tuple |
 //! | `second_best`, `sinkhorn` | items of a shared tuple move to other codes |
 
+mod fixed_length;
 mod ids;
 mod ordinal;
 mod places;
@@ -16,6 +18,7 @@ mod second_best;
 mod table;
 mod tolerate;
 
+pub use fixed_length::{FixedLength, FixedLengthOptions, fill_up};
 pub use ordinal::{Ordinal, OrdinalOptions, OrdinalStart};
 pub use popularity::{Popularity, PopularityOptions};
 pub use register::register;

@@ -1,8 +1,8 @@
 //! The identifiers by name.
 
 use super::{
-    Ordinal, OrdinalOptions, Popularity, PopularityOptions, SecondBest, SecondBestOptions, Table,
-    TableOptions, Tolerate, TolerateOptions,
+    FixedLength, FixedLengthOptions, Ordinal, OrdinalOptions, Popularity, PopularityOptions,
+    SecondBest, SecondBestOptions, Table, TableOptions, Tolerate, TolerateOptions,
 };
 use sidereal_core::{Catalog, Entry, Identifier, Options, Result};
 
@@ -34,6 +34,15 @@ pub fn register(all: &mut Catalog<dyn Identifier>) -> Result<()> {
         "Moves the items of a shared code tuple to the nearest codes that are free.",
         |options: SecondBestOptions| Ok(SecondBest::new(options)),
     )?;
+    all.add(Entry::composite(
+        "fixed-length",
+        env!("CARGO_PKG_NAME"),
+        "IDs of another identifier, filled up with end codes to the length of the longest.",
+        |options: FixedLengthOptions, _: &(), all| {
+            let of = all.build(&options.of.spec("identifier.of")?, &())?;
+            Ok(Box::new(FixedLength::new(of)) as Box<dyn Identifier>)
+        },
+    ))?;
     all.add(Entry::composite(
         "table",
         env!("CARGO_PKG_NAME"),
