@@ -13,6 +13,7 @@
 //! | [`figures`] | every figure by name |
 //! | [`validate`] | which figure goes with the recall of recommenders? |
 //! | [`prefixes`] | groups of items by prefix |
+//! | [`principal`] | places of items on a map |
 
 pub mod agreement;
 pub mod analysis;
@@ -22,6 +23,7 @@ pub mod health;
 pub mod nearness;
 pub mod prediction;
 pub mod prefixes;
+pub mod principal;
 pub mod shape;
 pub mod taxonomy;
 pub mod validate;
