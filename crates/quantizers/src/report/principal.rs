@@ -4,7 +4,7 @@
 //! projected. A component's largest weight is positive, so that maps do not flip. Cost `N D^2`.
 
 use sidereal_core::{Error, MatrixRef, Result};
-use sidereal_nn::dense::Dense;
+use sidereal_nn::algebra::dense::Dense;
 
 const ROWS: usize = 8192;
 const ITERATIONS: usize = 60;
