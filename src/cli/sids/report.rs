@@ -4,7 +4,11 @@ use serde::Serialize;
 use sidereal_core::{Result, Run};
 use sidereal_experiment::ids::Subject;
 use sidereal_quantizers::SidAnalysis;
-use sidereal_quantizers::report::{Agreement, Prefixes, stability};
+use sidereal_quantizers::report::{Agreement, Direction, Prefixes, figures, stability};
+use std::collections::BTreeMap;
+
+/// Levels and prefix lengths that people are shown; the JSON has all.
+pub const SHOWN: usize = 4;
 
 /// Several sets of IDs, measured.
 #[derive(Serialize)]
@@ -73,6 +77,71 @@ impl Report {
         }
         Ok(Report { tables, stability: pairs })
     }
+}
+
+/// A figure of all tables.
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// Which way is better.
+    pub direction: Direction,
+    /// One value a table that has it.
+    pub values: Vec<Option<f64>>,
+}
+
+impl Row {
+    /// `higher`, `lower` or nothing.
+    pub fn better(&self) -> &'static str {
+        match self.direction {
+            Direction::Up => "higher",
+            Direction::Down => "lower",
+            Direction::Neither => "",
+        }
+    }
+
+    /// The best value, where there is one.
+    pub fn best(&self) -> Option<f64> {
+        let values = self.values.iter().copied().flatten();
+        match self.direction {
+            Direction::Up => values.reduce(f64::max),
+            Direction::Down => values.reduce(f64::min),
+            Direction::Neither => None,
+        }
+    }
+}
+
+impl Report {
+    /// All figures of the first levels, those of one kind together.
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<(String, Direction)> = Vec::new();
+        let mut columns: Vec<BTreeMap<String, f64>> = Vec::new();
+        for judged in &self.tables {
+            let found = figures(&judged.analysis);
+            for f in &found {
+                if level(&f.name) <= SHOWN && !rows.iter().any(|r| r.0 == f.name) {
+                    rows.push((f.name.clone(), f.direction));
+                }
+            }
+            columns.push(found.into_iter().map(|f| (f.name, f.value)).collect());
+        }
+        let kinds: Vec<String> = rows.iter().map(|r| kind(&r.0).to_string()).collect();
+        rows.sort_by_key(|r| (kinds.iter().position(|k| k == kind(&r.0)), level(&r.0)));
+        let row = |(name, direction): (String, Direction)| {
+            let values = columns.iter().map(|c| c.get(&name).copied()).collect();
+            Row { name, direction, values }
+        };
+        rows.into_iter().map(row).collect()
+    }
+}
+
+/// The name of a figure without its level.
+fn kind(name: &str) -> &str {
+    name.trim_end_matches(|c: char| c.is_ascii_digit())
+}
+
+/// The level of a figure, 0 where it has none.
+fn level(name: &str) -> usize {
+    name[kind(name).len()..].parse().unwrap_or(0)
 }
 
 /// Rows on each code in use, largest first.

@@ -1,53 +1,29 @@
 //! The report as aligned text: a row a figure, a column a set of IDs.
 
 use super::super::tables::Table;
-use super::report::Report;
-use sidereal_quantizers::report::{Correlation, Direction, figures};
-use std::collections::BTreeMap;
+use super::report::{Report, SHOWN};
+use sidereal_quantizers::report::Correlation;
 use std::fmt::Write;
 
 /// All figures, and agreement of the sets.
 pub fn report(report: &Report) -> String {
-    let mut columns = Vec::new();
-    let mut order: Vec<(String, Direction)> = Vec::new();
-    for judged in &report.tables {
-        let found = figures(&judged.analysis);
-        for f in &found {
-            if !order.iter().any(|(name, _)| *name == f.name) {
-                order.push((f.name.clone(), f.direction));
-            }
-        }
-        columns.push(found.into_iter().map(|f| (f.name, f.value)).collect::<BTreeMap<_, _>>());
-    }
-    // Levels that only some sets have join those of their kind.
-    let kind = |name: &str| name.trim_end_matches(|c: char| c.is_ascii_digit()).to_string();
-    let kinds: Vec<String> = order.iter().map(|o| kind(&o.0)).collect();
-    let place = |name: &str| {
-        let own = kind(name);
-        let level: usize = name[own.len()..].parse().unwrap_or(0);
-        (kinds.iter().position(|k| *k == own), level)
-    };
-    order.sort_by_key(|o| place(&o.0));
     let mut table = Table::default();
     let names = report.tables.iter().map(|t| t.name.clone());
     table.row(["figure".to_string(), "better".into()].into_iter().chain(names));
-    for (name, direction) in &order {
-        let better = match direction {
-            Direction::Up => "higher",
-            Direction::Down => "lower",
-            Direction::Neither => "",
-        };
-        let cells = columns.iter().map(|c| c.get(name).map_or("-".into(), |v| number(*v)));
-        table.row([name.clone(), better.into()].into_iter().chain(cells));
+    for row in report.rows() {
+        let cells = row.values.iter().map(|v| v.map_or("-".into(), number));
+        table.row([row.name.clone(), row.better().into()].into_iter().chain(cells));
     }
     let mut out = table.text(0);
     if !report.stability.is_empty() {
         let mut table = Table::default();
-        let longest = report.stability.iter().map(|p| p.lengths.len()).max().unwrap_or(0);
+        let longest =
+            report.stability.iter().map(|p| p.lengths.len().min(SHOWN)).max().unwrap_or(0);
         let head = (1..=longest).flat_map(|l| [format!("ami.{l}"), format!("ari.{l}")]);
         table.row(std::iter::once("same groups?".to_string()).chain(head));
         for pair in &report.stability {
-            let cells = pair.lengths.iter().flat_map(|g| [number(g.ami), number(g.ari)]);
+            let cells =
+                pair.lengths.iter().take(SHOWN).flat_map(|g| [number(g.ami), number(g.ari)]);
             table.row(std::iter::once(format!("{} : {}", pair.a, pair.b)).chain(cells));
         }
         let _ = write!(out, "\n{}", table.text(0));

@@ -11,7 +11,7 @@ use std::fmt::Write;
 /// First codes that have a colour: the largest.
 const COLORED: usize = 7;
 /// Items on a map; more would only lie on each other.
-const ITEMS: usize = 4000;
+const ITEMS: usize = 3000;
 const WIDTH: f64 = 620.0;
 const HEIGHT: f64 = 440.0;
 const MARGIN: f64 = 10.0;
@@ -127,24 +127,25 @@ pub fn scatter(
     let at = |v: f64, (low, range): (f64, f64), length: f64| {
         MARGIN + ((v - low) / range).clamp(0.0, 1.0) * (length - 2.0 * MARGIN)
     };
-    // Coloured items last, so that they lie on top.
+    // Coloured items last, so that they lie on top; the largest colour first.
     let first = prefixes.labels(1);
-    let colored = |i: u32| palette.largest.iter().any(|g| g.0 == first[i as usize]);
+    let layer = |i: u32| palette.largest.iter().position(|g| g.0 == first[i as usize]);
     let mut svg = String::new();
-    for wanted in [false, true] {
-        for &i in shown.iter().filter(|&&i| colored(i) == wanted) {
+    for wanted in std::iter::once(None).chain((0..palette.largest.len()).map(Some)) {
+        let color = wanted.map_or("var(--other)".into(), |c| format!("var(--c{c})"));
+        let _ = write!(svg, "<g class=\"item\" style=\"color:{color}\">");
+        for &i in shown.iter().filter(|&&i| layer(i) == wanted) {
             let place = places[i as usize];
             let _ = write!(
                 svg,
-                "<circle class=\"item\" style=\"color:{}\" cx=\"{:.1}\" cy=\"{:.1}\" \
-                 r=\"2.2\"><title>{} {}</title></circle>",
-                palette.color(first[i as usize]),
+                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.2\"><title>{} {}</title></circle>",
                 at(place[0], x, WIDTH),
                 HEIGHT - at(place[1], y, HEIGHT),
                 escape(&title(subject, i)),
                 escape(&tokens(&subject.table, i))
             );
         }
+        svg.push_str("</g>");
     }
     let heading = format!("Map of {name}");
     let note = format!(

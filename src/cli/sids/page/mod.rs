@@ -3,17 +3,31 @@
 mod map;
 mod svg;
 
-use super::report::{Judged, Report};
+use super::report::{Judged, Report, Row};
 use super::text::number;
 use map::Palette;
 use sidereal_core::{Error, Result};
 use sidereal_experiment::ids::Subject;
-use sidereal_quantizers::report::{Direction, Prefixes, figures};
-use std::collections::BTreeMap;
+use sidereal_quantizers::report::Prefixes;
 use svg::{Bars, Chart, Series, escape};
 
 /// Sizes of buckets that have a bar of their own; larger ones go by powers of two.
 const SINGLE: usize = 4;
+
+/// Prefix lengths that curves go to.
+const LENGTHS: usize = 8;
+/// Figures on top of the page.
+const HEADLINES: [&str; 9] = [
+    "prediction.structure_bits",
+    "prediction.bits",
+    "prediction.recall",
+    "behaviour.pmi.1",
+    "nearness.auc.1",
+    "taxonomy.ami.1",
+    "ids.collision_rate",
+    "ids.perplexity_share.1",
+    "shape.gini.1",
+];
 
 /// The page.
 pub fn page(subjects: &[Subject], report: &Report) -> Result<String> {
@@ -24,11 +38,10 @@ pub fn page(subjects: &[Subject], report: &Report) -> Result<String> {
         names.join(", "),
         "What a set of IDs is worth, measured without a recommender. Hover for values."
     );
-    body.push_str(&section(
-        "Figures",
-        "",
-        &format!("<div class=\"card scroll\">{}</div>", grid(tables)),
-    ));
+    let rows = report.rows();
+    let first: Vec<&Row> =
+        HEADLINES.iter().filter_map(|name| rows.iter().find(|r| r.name == *name)).collect();
+    body.push_str(&section("At a glance", "card scroll", &grid(tables, &first)));
     body.push_str(&section("Predictability and hierarchy", "grid", &curves(tables)));
     let mut pictures = String::new();
     for (subject, judged) in subjects.iter().zip(tables) {
@@ -42,6 +55,8 @@ pub fn page(subjects: &[Subject], report: &Report) -> Result<String> {
     if !report.stability.is_empty() {
         body.push_str(&section("Agreement of the tables", "grid", &agreement(report)));
     }
+    let all: Vec<&Row> = rows.iter().collect();
+    body.push_str(&section("All figures", "card scroll", &grid(tables, &all)));
     let json = serde_json::to_string(report).map_err(|e| Error::other("writing JSON", e))?;
     Ok(format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
@@ -62,33 +77,15 @@ fn section(title: &str, class: &str, content: &str) -> String {
     }
 }
 
-/// All figures, the best of each row marked.
-fn grid(tables: &[Judged]) -> String {
-    let mut rows: Vec<(String, Direction)> = Vec::new();
-    let mut columns = Vec::new();
-    for table in tables {
-        let found = figures(&table.analysis);
-        for f in &found {
-            if !rows.iter().any(|r| r.0 == f.name) {
-                rows.push((f.name.clone(), f.direction));
-            }
-        }
-        columns.push(found.into_iter().map(|f| (f.name, f.value)).collect::<BTreeMap<_, _>>());
-    }
+/// Figures, the best of each row marked.
+fn grid(tables: &[Judged], rows: &[&Row]) -> String {
     let mut out = String::from("<table><tr><th>figure</th><th>better</th>");
     tables.iter().for_each(|t| out.push_str(&format!("<th>{}</th>", escape(&t.name))));
-    for (name, direction) in rows {
-        let values = || columns.iter().filter_map(|c| c.get(&name).copied());
-        let (best, better) = match direction {
-            Direction::Up => (values().reduce(f64::max), "higher"),
-            Direction::Down => (values().reduce(f64::min), "lower"),
-            Direction::Neither => (None, ""),
-        };
-        out.push_str(&format!("</tr><tr><td>{}</td><td>{better}</td>", escape(&name)));
-        for column in &columns {
-            let value = column.get(&name).copied();
-            let mark = tables.len() > 1 && value.is_some() && value == best;
-            let class = if mark { " class=\"best\"" } else { "" };
+    for row in rows {
+        out.push_str(&format!("</tr><tr><td>{}</td><td>{}</td>", escape(&row.name), row.better()));
+        let best = row.best().filter(|_| tables.len() > 1);
+        for value in &row.values {
+            let class = if value.is_some() && *value == best { " class=\"best\"" } else { "" };
             out.push_str(&format!("<td{class}>{}</td>", value.map_or("–".into(), number)));
         }
     }
@@ -100,7 +97,8 @@ fn grid(tables: &[Judged]) -> String {
 fn lines(tables: &[Judged], of: impl Fn(&Judged) -> Vec<(usize, Option<f64>)>) -> Vec<Series> {
     let series = |(color, judged): (usize, &Judged)| {
         let known = |(length, value): (usize, Option<f64>)| Some((length as f64, value?));
-        let points = of(judged).into_iter().filter_map(known).collect();
+        let near = of(judged).into_iter().filter(|p| p.0 <= LENGTHS);
+        let points = near.filter_map(known).collect();
         Series { name: judged.name.clone(), color, points }
     };
     tables.iter().enumerate().map(series).collect()
@@ -243,7 +241,7 @@ fn agreement(report: &Report) -> String {
     let series = |(color, pair): (usize, &super::report::Pair)| Series {
         name: format!("{} : {}", pair.a, pair.b),
         color,
-        points: pair.lengths.iter().enumerate().map(|(i, g)| ((i + 1) as f64, g.ami)).collect(),
+        points: (1..=LENGTHS).zip(&pair.lengths).map(|(l, g)| (l as f64, g.ami)).collect(),
     };
     Chart {
         title: "Same groups?",
