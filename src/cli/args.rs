@@ -25,6 +25,8 @@ pub enum Command {
     Replay(ReplayArguments),
     /// Lists the components that a configuration can name, with their options
     Components(ComponentsArguments),
+    /// Judges semantic IDs without training a recommender
+    Sids(SidsArguments),
     /// Looks at data
     #[command(subcommand)]
     Data(DataCommand),
@@ -145,6 +147,29 @@ pub struct ComponentsArguments {
     /// Prints tables in Markdown: the book's reference
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SidsArguments {
+    /// Run folders, tables of codes (.safetensors, .json, .tsv, .csv); several are compared
+    #[arg(value_name = "RUN_OR_TABLE", required = true)]
+    pub subjects: Vec<PathBuf>,
+    /// The experiment whose data set and encoder say what the items are; takes the place of the
+    /// runs' own
+    #[arg(long, value_name = "FILE.toml")]
+    pub config: Option<PathBuf>,
+    /// Writes report.json and report.html there
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Correlates every figure with the test metric of finished runs: run folders, folders of
+    /// sweeps, or JSON lists of {name, report, recall}
+    #[arg(long)]
+    pub validate: bool,
+    /// The metric of the runs, with --validate
+    #[arg(long, value_name = "NAME", default_value = "recall@10", requires = "validate")]
+    pub metric: String,
+    #[command(flatten)]
+    pub common: Common,
 }
 
 #[derive(Debug, Subcommand)]

@@ -18,6 +18,7 @@ mod output;
 mod recommend;
 mod replay;
 mod run;
+mod sids;
 mod sweep;
 mod tables;
 
@@ -37,6 +38,7 @@ pub fn run(registry: Registry) -> ExitCode {
         Command::Recommend(a) => recommend::recommend(&registry, a),
         Command::Replay(a) => replay::replay(&registry, a),
         Command::Components(a) => components::components(&registry, a),
+        Command::Sids(a) => sids::sids(&registry, a),
         Command::Data(DataCommand::Inspect(a)) => data::inspect(a),
     };
     match done {

@@ -22,6 +22,7 @@ pub mod config;
 pub mod examples;
 pub mod folder;
 pub mod hash;
+pub mod ids;
 pub mod npy;
 pub mod probe;
 pub mod registry;

@@ -173,13 +173,7 @@ impl<'a> Finished<'a> {
     ) -> Result<Self> {
         let cx = Context { registry, plan, cache, run };
         let data = data(&cx)?;
-        let written: Value = files::read_json(&folder.join("data.json"))?;
-        if written["identity"] != data.identity {
-            return Err(Error::data(
-                folder.join("data.json"),
-                "the data have changed since the run: restore them, or run again",
-            ));
-        }
+        same_data(folder, &data)?;
         let subject = match (&plan.model, evaluation::baseline(&cx)) {
             (_, Some(baseline)) => baseline,
             (Some(model), None) => {
@@ -240,6 +234,18 @@ impl<'a> Finished<'a> {
         let ids = self.data.dataset.items.ids();
         number(id, ids.iter(), ids.len()).map(ItemId).ok_or_else(|| unknown("item", id, ids.len()))
     }
+}
+
+/// Refuses data that have changed since the run in `folder`.
+pub(crate) fn same_data(folder: &Path, data: &Data) -> Result<()> {
+    let written: Value = files::read_json(&folder.join("data.json"))?;
+    if written["identity"] == data.identity {
+        return Ok(());
+    }
+    Err(Error::data(
+        folder.join("data.json"),
+        "the data have changed since the run: restore them, or run again",
+    ))
 }
 
 /// A source id, or where no source id is meant, a dense number below `n`.

@@ -16,7 +16,7 @@
 //! | [`rvq`] | loss and gradients of one level of residual vector quantization |
 //! | [`sinkhorn`] | balanced assignment of rows to codes |
 //! | [`identifiers`] | collision policies |
-//! | [`report`] | usage, entropy, collisions, reconstruction error |
+//! | [`report`] | are IDs any good? usage, collisions, hierarchy, predictability, stability |
 //! | [`files`] | codebooks and SID tables as safetensors |
 //! | [`tables`] | SID tables of other programs, in and out |
 
@@ -46,7 +46,7 @@ pub use identifiers::{
 pub use opq::{Opq, OpqCodebook, OpqOptions, RotationStart};
 pub use pq::{Pq, PqCodebook, PqOptions};
 pub use random::{Random, RandomCodebook, RandomOptions};
-pub use report::{LevelReport, SidReport};
+pub use report::{AnalysisInput, LevelReport, SidAnalysis, SidReport};
 pub use residual::{ResidualCodebook, ResidualScale};
 pub use rq_kmeans::{RqKMeans, RqKMeansOptions};
 pub use rq_vae::{RqVae, RqVaeCodebook, RqVaeOptions};

@@ -5,7 +5,7 @@
 //! | `sids.safetensors` | the table |
 //! | `codebook.safetensors` | the quantizer's tensors |
 //! | `sids.json` | `{item: ["<a_1>", ...]}`, where every item has one ID |
-//! | `sid_report.json` | usage, entropy, collisions, reconstruction error |
+//! | `sid_report.json` | usage, collisions, reconstruction error, hierarchy, predictability |
 
 use super::data::{Data, checksums, content};
 use super::embeddings::{Embeddings, embeddings, without_paths};
@@ -14,10 +14,12 @@ use crate::GenerativePlan;
 use crate::cache::{Entry, Key};
 use serde_json::{Value, json};
 use sidereal_core::{
-    EncoderInput, Event, IdentifierInput, Matrix, Quantized, QuantizerInput, Result, SidTable,
-    files,
+    EncoderInput, Event, IdentifierInput, Matrix, MatrixRef, Quantized, QuantizerInput, Result,
+    SidTable, files,
 };
-use sidereal_quantizers::{SidReport, load_sids, save_codebook, save_sids};
+use sidereal_quantizers::{
+    AnalysisInput, SidAnalysis, SidReport, load_sids, save_codebook, save_sids,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -86,7 +88,7 @@ pub fn sids(
                     quantized: None,
                 };
                 let table = plan.identifier.built.identify(&input, &cx.run)?;
-                let report = json!({"ids": SidReport::of_table(&table)?});
+                let report = analyse(cx, data, &table, None)?;
                 (table, report)
             }
         };
@@ -138,7 +140,7 @@ fn quantize(
     data: &Data,
     made: &Vectors,
     folder: &Path,
-) -> Result<(SidTable, Value)> {
+) -> Result<(SidTable, SidAnalysis)> {
     let vectors = made.items.vectors()?.view();
     let read = |(name, e): (&String, &Embeddings)| Ok((name.clone(), e.vectors()?.clone()));
     let side: BTreeMap<String, Matrix> = made.side.iter().map(read).collect::<Result<_>>()?;
@@ -153,6 +155,17 @@ fn quantize(
     let report = SidReport::of_codes(&codes, codebook.widths())?;
     let report = report.with_reconstruction(&codes, codebook.as_ref(), vectors)?;
     save_codebook(&folder.join(CODEBOOK), codebook.as_ref())?;
-    let report = json!({"codes": report, "ids": SidReport::of_table(&table)?});
+    let report = SidAnalysis { codes: Some(report), ..analyse(cx, data, &table, Some(vectors))? };
     Ok((table, report))
+}
+
+/// What the report says of the finished table.
+fn analyse(
+    cx: &Context<'_>,
+    data: &Data,
+    table: &SidTable,
+    vectors: Option<MatrixRef<'_>>,
+) -> Result<SidAnalysis> {
+    let (items, train) = (Some(&data.dataset.items), Some(data.train.as_ref()));
+    SidAnalysis::of(&AnalysisInput { table, items, train, vectors }, &cx.run)
 }

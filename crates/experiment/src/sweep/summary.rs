@@ -98,6 +98,7 @@ fn figures(report: &Value) -> BTreeMap<String, f64> {
     let mean = each.filter(|e| !e.is_empty()).map(|e| e.iter().sum::<f64>() / e.len() as f64);
     add("evenness", mean);
     add("residual", levels.last().and_then(|l| l["relative_residual"].as_f64()));
+    add("structure bits", report["prediction"]["structure_bits"].as_f64());
     out
 }
 

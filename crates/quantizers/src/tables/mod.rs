@@ -52,29 +52,56 @@ type Row = (String, Vec<String>);
 /// Errors name file and line: an unknown format, a key that is no item, an item twice, an item
 /// without codes, a hole in the middle of an ID.
 pub fn import(path: &Path, items: &ItemTable, keys: Keys, levels: usize) -> Result<SidTable> {
-    let rows = match extension(path) {
-        "safetensors" => {
-            let table = load_sids(path)?;
-            if table.n_items() != items.len() {
-                return Err(Error::data(
-                    path,
-                    format!("a table of {} items for {}", table.n_items(), items.len()),
-                ));
-            }
-            return cut(&table, levels);
-        }
-        "json" => json::rows(path, &text(path)?)?,
-        "tsv" => delimited::rows(path, &text(path)?, '\t')?,
-        "csv" => delimited::rows(path, &text(path)?, ',')?,
-        _ => {
+    if extension(path) == "safetensors" {
+        let table = load_sids(path)?;
+        if table.n_items() != items.len() {
             return Err(Error::data(
                 path,
-                "no known table of codes; expected .safetensors, .json, .tsv or .csv, the last \
-                 three also with .gz behind",
+                format!("a table of {} items for {}", table.n_items(), items.len()),
             ));
         }
+        return cut(&table, levels);
+    }
+    build(path, &rows(path)?, items, keys, levels)
+}
+
+/// The rows of a text table.
+fn rows(path: &Path) -> Result<Vec<Row>> {
+    match extension(path) {
+        "json" => json::rows(path, &text(path)?),
+        "tsv" => delimited::rows(path, &text(path)?, '\t'),
+        "csv" => delimited::rows(path, &text(path)?, ','),
+        _ => Err(Error::data(
+            path,
+            "no known table of codes; expected .safetensors, .json, .tsv or .csv, the last \
+             three also with .gz behind",
+        )),
+    }
+}
+
+/// Reads a table without its catalogue. Keys that are all whole numbers number the items; other
+/// keys do so in the order of the file.
+///
+/// Errors: as for [`import`]; numbers of items far beyond the number of rows.
+pub fn import_alone(path: &Path) -> Result<SidTable> {
+    if extension(path) == "safetensors" {
+        return load_sids(path);
+    }
+    let rows = rows(path)?;
+    let numbers: Option<Vec<u32>> = rows.iter().map(|(key, _)| key.parse().ok()).collect();
+    let (ids, keys) = match numbers {
+        Some(numbers) => {
+            let n = numbers.iter().max().map_or(0, |&m| m as usize + 1);
+            // Every item costs memory, also those without a row.
+            if n > 1000 + 100 * rows.len() {
+                let message = format!("item {} in a table of {} rows", n - 1, rows.len());
+                return Err(Error::data(path, message));
+            }
+            ((0..n).map(|i| i.to_string()).collect(), Keys::Number)
+        }
+        None => (rows.iter().map(|(key, _)| key).collect(), Keys::SourceId),
     };
-    build(path, &rows, items, keys, levels)
+    build(path, &rows, &ItemTable::new(ids), keys, 0)
 }
 
 /// Writes a table: `.safetensors` with everything, `.json` as LC-Rec has it, `.tsv` with numbers
@@ -226,6 +253,21 @@ mod tests {
         assert_eq!(sids(&t), [&[3, 5][..], &[7]]);
         let t = read("a.json", r#"{"B1": [4, 1], "B0": [0, 2]}"#, 2, 0).unwrap();
         assert_eq!(sids(&t), [&[0, 2][..], &[4, 1]]);
+    }
+
+    #[test]
+    fn tables_without_a_catalogue() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            import_alone(&path)
+        };
+        let t = read("a.tsv", "item\tc0\n3\t7\n1\t5\n").unwrap();
+        assert_eq!((t.n_items(), t.first_sid(ItemId(3))), (4, Some(&[7][..])));
+        let t = read("a.json", r#"{"x": [4], "y": [2]}"#).unwrap();
+        assert_eq!((t.n_items(), t.first_sid(ItemId(1))), (2, Some(&[2][..])));
+        assert!(read("a.tsv", "item\tc0\n4000000\t7\n").is_err());
     }
 
     #[test]
