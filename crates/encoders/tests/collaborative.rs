@@ -9,8 +9,13 @@ use common::data;
 use flate2::read::GzDecoder;
 use rand::Rng;
 use sidereal_core::seed::stream;
-use sidereal_core::{EncoderInput, ItemId, ItemTable, Result, Run, Sequences, UserId};
-use sidereal_encoders::{Factors, LightGcn, LightGcnOptions};
+use sidereal_core::{
+    EncoderInput, ItemEncoder, ItemId, ItemTable, Matrix, Result, Run, Sequences, UserId,
+};
+use sidereal_encoders::{
+    Als, AlsOptions, Factors, InteractionSvd, Item2Vec, Item2VecOptions, LightGcn, LightGcnOptions,
+    SvdOptions,
+};
 use std::io::Read;
 use std::time::Instant;
 
@@ -146,5 +151,102 @@ fn lightgcn_is_useful_on_beauty_in_seconds() {
     on_beauty("lightgcn", |world, run| {
         let fast = LightGcnOptions { epochs: 10, ..Default::default() };
         LightGcn::new(fast)?.fit(&world.input(), run)
+    });
+}
+
+fn number<T: std::str::FromStr>(name: &str, default: T) -> T {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+#[ignore]
+fn tune() {
+    on_beauty("lightgcn", |world, run| {
+        let fast = LightGcnOptions {
+            epochs: number("EPOCHS", 40),
+            lr: number("LR", 0.01),
+            weight_decay: number("WD", 1e-4),
+            layers: number("LAYERS", 3),
+            batch: number("BATCH", 8192),
+            ..Default::default()
+        };
+        LightGcn::new(fast)?.fit(&world.input(), run)
+    });
+}
+
+#[test]
+#[ignore]
+fn tune_als() {
+    for reg in [1.0, 10.0, 30.0, 100.0, 300.0] {
+        for alpha in [10.0, 40.0] {
+            print!("reg {reg} alpha {alpha} ");
+            on_beauty("als", |world, run| {
+                let o = AlsOptions { regularization: reg, alpha, ..Default::default() };
+                Als::new(o)?.fit(&world.input(), run)
+            });
+        }
+    }
+}
+
+#[test]
+fn als_finds_planted_blocks_and_is_useful_on_beauty() {
+    for seed in 0..3 {
+        let world = blocks(seed);
+        let o = AlsOptions { dim: 8, regularization: 10.0, ..Default::default() };
+        let factors = Als::new(o).unwrap().fit(&world.input(), &Run::quiet(seed)).unwrap();
+        let (got, base) =
+            (recall(&world, 20, 1, of(&factors)), recall(&world, 20, 1, popularity(&world)));
+        println!("als on blocks: {got:.3}, popularity {base:.3}");
+        assert!(got > 1.5 * base);
+    }
+    on_beauty("als", |world, run| Als::new(AlsOptions::default())?.fit(&world.input(), run));
+}
+
+#[test]
+fn svd_is_useful_on_beauty() {
+    on_beauty("svd", |world, run| {
+        InteractionSvd::new(SvdOptions::default())?.fit(&world.input(), run)
+    });
+}
+
+/// Scores by the mean of the unit vectors of a user's items.
+fn by_company(world: &World, vectors: &Matrix) -> Factors {
+    let mut users = Matrix::zeros(world.train.len(), vectors.cols());
+    for (u, items) in world.train.iter() {
+        for i in items {
+            let row = vectors.row(i.index());
+            users.row_mut(u.index()).iter_mut().zip(row).for_each(|(s, v)| *s += v);
+        }
+    }
+    Factors { users, items: vectors.clone() }
+}
+
+#[test]
+fn item2vec_finds_planted_blocks_and_is_useful_on_beauty() {
+    let world = blocks(1);
+    let o = Item2VecOptions {
+        dim: 8,
+        epochs: 200,
+        batch: 512,
+        subsample: 0.0,
+        normalize: true,
+        ..Default::default()
+    };
+    let vectors = Item2Vec::new(o).unwrap().encode(&world.input(), &Run::quiet(1)).unwrap();
+    let (got, base) = (
+        recall(&world, 20, 1, of(&by_company(&world, &vectors))),
+        recall(&world, 20, 1, popularity(&world)),
+    );
+    println!("item2vec on blocks: {got:.3}, popularity {base:.3}");
+    assert!(got > 1.5 * base);
+    on_beauty("item2vec", |world, run| {
+        let o = Item2VecOptions {
+            epochs: number("EPOCHS", 4),
+            lr: number("LR", 0.005),
+            normalize: true,
+            ..Default::default()
+        };
+        let vectors = Item2Vec::new(o)?.encode(&world.input(), run)?;
+        Ok(by_company(world, &vectors))
     });
 }
