@@ -50,9 +50,9 @@ sidereal_core::options! {
         /// Pairs drawn in an epoch for each interaction at most, 1 to 1000000.
         pub contexts: usize = 16,
         /// Pairs of a step, 1 to 4194304.
-        pub batch: usize = 8192,
+        pub batch: usize = 16_384,
         /// Learning rate of Adam, above 0.
-        pub lr: f32 = 0.005,
+        pub lr: f32 = 0.02,
         /// Whether vectors are scaled to length 1.
         pub normalize: bool = false,
     }
