@@ -3,27 +3,45 @@
 //! | name | from | needs |
 //! |---|---|---|
 //! | `lsa` | TF-IDF of the item text and a truncated SVD | nothing |
+//! | `als` | alternating least squares over interactions (Hu et al. 2008) | interactions |
+//! | `fused` | several encoders, joined or aligned (arXiv 2502.06269) | what they need |
+//! | `graph-smoothed` | another encoder, smoothed over co-occurrence | interactions |
+//! | `item2vec` | the company of items in histories (arXiv 1603.04259) | interactions |
+//! | `labels` | a column of the catalogue as class numbers | the column |
 //! | `lightgcn` | the graph of training interactions (arXiv 2002.02126) | interactions |
 //! | `precomputed` | a `.npy` or safetensors file | the file |
+//! | `svd` | a truncated SVD of the normalised user-item matrix | interactions |
 //! | `sentence-transformer` | a BERT-like model in the sentence-transformers layout | its folder |
 //!
 //! [`register`] makes all of them known by name.
 
+pub mod als;
 pub mod collaborative;
+pub mod fused;
+pub mod graph_smoothed;
 pub mod hub;
+pub mod item2vec;
+pub mod labels;
 pub mod lightgcn;
 pub mod lsa;
 pub mod precomputed;
 mod rows;
 pub mod sentence_transformer;
+pub mod svd;
 pub mod text;
 mod threads;
 
+pub use als::{Als, AlsOptions};
 pub use collaborative::Factors;
+pub use fused::{Fused, FusedMode, FusedOptions, Fusion};
+pub use graph_smoothed::{GraphSmoothed, GraphSmoothedOptions};
+pub use item2vec::{Item2Vec, Item2VecOptions};
+pub use labels::{Labels, LabelsOptions};
 pub use lightgcn::{LightGcn, LightGcnOptions};
 pub use lsa::{Lsa, LsaOptions};
 pub use precomputed::{Precomputed, PrecomputedOptions};
 pub use sentence_transformer::{SentenceTransformer, SentenceTransformerOptions};
+pub use svd::{InteractionSvd, SvdOptions};
 pub use text::ItemText;
 
 use sidereal_core::{Catalog, Entry, Error, ItemEncoder, Result};
@@ -34,6 +52,50 @@ pub(crate) const SECTION: &str = "encoder";
 /// Registers the encoders of this crate.
 pub fn register(catalog: &mut Catalog<dyn ItemEncoder>) -> Result<()> {
     let origin = env!("CARGO_PKG_NAME");
+    catalog.add(Entry::new(
+        "als",
+        origin,
+        "Matrix factorisation of implicit feedback by alternating least squares (Hu et al. 2008).",
+        |options: AlsOptions, _: &()| Ok(Box::new(Als::new(options)?) as Box<dyn ItemEncoder>),
+    ))?;
+    catalog.add(Entry::composite(
+        "fused",
+        origin,
+        "Vectors of several encoders as one, joined or aligned (PRORec / UNGER, arXiv 2502.06269).",
+        |options: FusedOptions, _: &(), all| {
+            Ok(Box::new(Fused::new(options, all)?) as Box<dyn ItemEncoder>)
+        },
+    ))?;
+    catalog.add(Entry::composite(
+        "graph-smoothed",
+        origin,
+        "Vectors of another encoder, smoothed over the co-occurrence graph (arXiv 1810.05997).",
+        |options: GraphSmoothedOptions, _: &(), all| {
+            Ok(Box::new(GraphSmoothed::new(options, all)?) as Box<dyn ItemEncoder>)
+        },
+    ))?;
+    catalog.add(Entry::new(
+        "labels",
+        origin,
+        "A column of the catalogue as class numbers, for side inputs of quantizers.",
+        |options: LabelsOptions, _: &()| Ok(Box::new(Labels::new(options)?) as Box<dyn ItemEncoder>),
+    ))?;
+    catalog.add(Entry::new(
+        "item2vec",
+        origin,
+        "Skip-gram with negative sampling over histories (arXiv 1603.04259).",
+        |options: Item2VecOptions, _: &()| {
+            Ok(Box::new(Item2Vec::new(options)?) as Box<dyn ItemEncoder>)
+        },
+    ))?;
+    catalog.add(Entry::new(
+        "svd",
+        origin,
+        "Truncated SVD of the normalised user-item matrix (arXiv 0909.4061).",
+        |options: SvdOptions, _: &()| {
+            Ok(Box::new(InteractionSvd::new(options)?) as Box<dyn ItemEncoder>)
+        },
+    ))?;
     catalog.add(Entry::new(
         "lightgcn",
         origin,

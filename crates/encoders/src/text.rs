@@ -30,15 +30,7 @@ impl<'a> ItemText<'a> {
             match items.column(field) {
                 Some(column) => columns.push(column),
                 None if DEFAULT_FIELDS.contains(&field.as_str()) => {}
-                None => {
-                    let hint = nearest(field, items.column_names())
-                        .map(|n| format!(" (did you mean `{n}`?)"))
-                        .unwrap_or_default();
-                    return Err(Error::config(
-                        key("fields"),
-                        format!("items have no column `{field}`{hint}; {}", known(items)),
-                    ));
-                }
+                None => columns.push(column(items, "fields", field)?),
             }
         }
         if columns.is_empty() {
@@ -71,6 +63,23 @@ impl<'a> ItemText<'a> {
         self.write(i, &mut out);
         out
     }
+}
+
+/// A column by name; `option` is the one that names it.
+///
+/// Errors: there is none of that name.
+pub(crate) fn column<'a>(
+    items: &'a ItemTable,
+    option: &str,
+    name: &str,
+) -> Result<&'a StringColumn> {
+    items.column(name).ok_or_else(|| {
+        let hint = nearest(name, items.column_names())
+            .map(|n| format!(" (did you mean `{n}`?)"))
+            .unwrap_or_default();
+        let known = known(items);
+        Error::config(key(option), format!("items have no column `{name}`{hint}; {known}"))
+    })
 }
 
 fn known(items: &ItemTable) -> String {

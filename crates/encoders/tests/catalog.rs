@@ -34,7 +34,21 @@ fn npy(path: &Path, rows: usize, cols: usize, values: &[f32]) {
 fn names_are_known_and_documented() {
     let catalog = all();
     let names: Vec<_> = catalog.entries().map(|e| e.name.as_str()).collect();
-    assert_eq!(names, ["lightgcn", "lsa", "precomputed", "sentence-transformer"]);
+    assert_eq!(
+        names,
+        [
+            "als",
+            "fused",
+            "graph-smoothed",
+            "item2vec",
+            "labels",
+            "lightgcn",
+            "lsa",
+            "precomputed",
+            "sentence-transformer",
+            "svd"
+        ]
+    );
     for entry in catalog.entries() {
         assert!(!entry.doc.is_empty() && entry.options.iter().all(|o| !o.doc.is_empty()));
     }

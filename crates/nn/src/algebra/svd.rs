@@ -80,7 +80,7 @@ pub fn truncated(a: &Csr, sketch: &Sketch, run: &Run<'_>) -> Result<Svd> {
     Ok(Svd { u, s: values[..sketch.dim].iter().map(|v| v.max(0.0).sqrt()).collect() })
 }
 
-fn fix_signs(u: &mut Dense) {
+pub(crate) fn fix_signs(u: &mut Dense) {
     let l = u.cols();
     let mut extreme = vec![0.0f64; l];
     for i in 0..u.rows() {
@@ -100,7 +100,7 @@ fn fix_signs(u: &mut Dense) {
 }
 
 /// Independent N(0, 1) entries by Box and Muller, every chunk of rows from its own stream.
-fn gaussian(rows: usize, cols: usize, seed: u64, purpose: &str) -> Dense {
+pub fn gaussian(rows: usize, cols: usize, seed: u64, purpose: &str) -> Dense {
     let mut g = Dense::zeros(rows, cols);
     g.data_mut().par_chunks_mut(CHUNK * cols).enumerate().for_each(|(chunk, block)| {
         let mut rng = seed::stream(seed, purpose, chunk as u64);
