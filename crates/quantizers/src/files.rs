@@ -5,10 +5,16 @@
 //! and what the tensors cannot say. One entry, because the order of several is not fixed and equal
 //! content shall give equal bytes. Files appear whole or not at all.
 
+use crate::autoencoder::Bottleneck;
+use crate::compositions::{self, GroupedCodebook, StackedCodebook};
+use crate::fsq::{FsqCodebook, Rounding};
+use crate::lfq::{LfqCodebook, Signs};
+use crate::mpq::{Experts, MpqCodebook};
 use crate::opq::{self, OpqCodebook};
 use crate::pq::{self, PqCodebook};
 use crate::random::{self, RandomCodebook};
 use crate::residual::ResidualCodebook;
+use crate::residual_fsq::{ResidualFsqCodebook, ResidualRounding};
 use crate::rq_vae::{self, RqVaeCodebook};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -65,8 +71,27 @@ pub fn load_codebook(path: &Path) -> Result<Box<dyn Codebook>> {
 /// Errors: tensors of no known codebook, or shapes that do not fit.
 pub fn codebook_from_tensors(tensors: Vec<(String, Matrix)>) -> Result<Box<dyn Codebook>> {
     let has = |prefix: &str| tensors.iter().any(|(name, _)| name.starts_with(prefix));
+    let is = |mark: &str| tensors.iter().any(|(name, _)| name == mark);
     if has(random::SEED) {
         return Ok(Box::new(RandomCodebook::from_tensors(tensors)?));
+    }
+    if has(compositions::RESIDUAL) {
+        return Ok(Box::new(StackedCodebook::from_tensors(tensors)?));
+    }
+    if has(compositions::GROUPED) {
+        return Ok(Box::new(GroupedCodebook::from_tensors(tensors)?));
+    }
+    if is(Rounding::MARK) {
+        return Ok(Box::new(FsqCodebook::from_tensors(tensors)?));
+    }
+    if is(ResidualRounding::MARK) {
+        return Ok(Box::new(ResidualFsqCodebook::from_tensors(tensors)?));
+    }
+    if is(Signs::MARK) {
+        return Ok(Box::new(LfqCodebook::from_tensors(tensors)?));
+    }
+    if is(Experts::MARK) {
+        return Ok(Box::new(MpqCodebook::from_tensors(tensors)?));
     }
     if has(rq_vae::FIRST) {
         return Ok(Box::new(RqVaeCodebook::from_tensors(tensors)?));

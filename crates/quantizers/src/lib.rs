@@ -9,6 +9,12 @@
 //! | [`rq_vae`] | encoder, residual codebooks and decoder, trained together |
 //! | [`pq`] | product quantization: one k-means a part of the vector |
 //! | [`opq`] | product quantization behind a learned rotation |
+//! | [`fsq`] | bounded and rounded latents: no codebook |
+//! | [`residual_fsq`] | the same on finer and finer grids |
+//! | [`lfq`] | the signs of a latent as bits |
+//! | [`mpq`] | parallel codes of mixed experts |
+//! | [`autoencoder`] | what the last four share: encoder, bottleneck, decoder and their training |
+//! | [`compositions`] | quantizers one after the other, and side by side |
 //! | [`random`] | the control: codes that know nothing of the item |
 //! | [`residual`] | the residual loop and the codebook it reads |
 //! | [`kmeans`] | one level of k-means: start, pass over the rows, updates |
@@ -20,34 +26,49 @@
 //! | [`files`] | codebooks and SID tables as safetensors |
 //! | [`tables`] | SID tables of other programs, in and out |
 
+pub mod autoencoder;
 mod blocks;
+pub mod compositions;
+mod digits;
 pub mod files;
+pub mod fsq;
 pub mod gradient;
 pub mod identifiers;
 pub mod kmeans;
 mod levels;
+pub mod lfq;
+pub mod mpq;
 pub mod opq;
 pub mod pq;
 pub mod random;
 pub mod report;
 pub mod residual;
+pub mod residual_fsq;
 pub mod rq_kmeans;
 pub mod rq_vae;
 pub mod rvq;
 pub mod sinkhorn;
 pub mod tables;
 
+pub use autoencoder::{Autoencoder, AutoencoderCodebook, Bottleneck};
+pub use compositions::{
+    Grouped, GroupedCodebook, GroupedOptions, Residual, ResidualOptions, StackedCodebook,
+};
 pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
+pub use fsq::{Fsq, FsqCodebook, FsqOptions};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
 pub use identifiers::{
     Keep, Ordinal, OrdinalOptions, OrdinalStart, Popularity, PopularityOptions, SecondBest,
     SecondBestOptions, Table, TableOptions, Tolerate, TolerateOptions,
 };
+pub use lfq::{Lfq, LfqCodebook, LfqOptions};
+pub use mpq::{Mpq, MpqCodebook, MpqOptions};
 pub use opq::{Opq, OpqCodebook, OpqOptions, RotationStart};
 pub use pq::{Pq, PqCodebook, PqOptions};
 pub use random::{Random, RandomCodebook, RandomOptions};
 pub use report::{AnalysisInput, LevelReport, SidAnalysis, SidReport};
 pub use residual::{ResidualCodebook, ResidualScale};
+pub use residual_fsq::{ResidualFsq, ResidualFsqCodebook, ResidualFsqOptions};
 pub use rq_kmeans::{RqKMeans, RqKMeansOptions};
 pub use rq_vae::{RqVae, RqVaeCodebook, RqVaeOptions};
 pub use rvq::{LevelLoss, level_loss};
@@ -85,6 +106,54 @@ pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
         "Optimized product quantization: a learned rotation, then product quantization \
          (Ge et al. 2013).",
         |options: OpqOptions, _: &()| Ok(Box::new(Opq::new(options)?) as Box<dyn Quantizer>),
+    ))?;
+    quantizers.add(Entry::new(
+        "fsq",
+        origin,
+        "Finite scalar quantization: every dimension of a latent bounded and rounded \
+         (arXiv 2309.15505).",
+        |options: FsqOptions, _: &()| Ok(Box::new(Fsq::new(options)?) as Box<dyn Quantizer>),
+    ))?;
+    quantizers.add(Entry::new(
+        "residual-fsq",
+        origin,
+        "Finite scalar quantization of what the level before left over, on finer and finer grids \
+         (arXiv 2309.15505).",
+        |options: ResidualFsqOptions, _: &()| {
+            Ok(Box::new(ResidualFsq::new(options)?) as Box<dyn Quantizer>)
+        },
+    ))?;
+    quantizers.add(Entry::new(
+        "lfq",
+        origin,
+        "Lookup-free quantization: the signs of a latent, with an entropy penalty \
+         (arXiv 2310.05737).",
+        |options: LfqOptions, _: &()| Ok(Box::new(Lfq::new(options)?) as Box<dyn Quantizer>),
+    ))?;
+    quantizers.add(Entry::new(
+        "mpq",
+        origin,
+        "Parallel codes by a mixture of experts (REG4Rec, arXiv 2508.15308; a reconstruction).",
+        |options: MpqOptions, _: &()| Ok(Box::new(Mpq::new(options)?) as Box<dyn Quantizer>),
+    ))?;
+    quantizers.add(Entry::composite(
+        "residual",
+        origin,
+        "Quantizers one after the other, each on what the ones before left over \
+         (arXiv 2509.03236).",
+        |options: ResidualOptions, _: &(), all| {
+            let parts = compositions::build_all(&options.levels, "quantizer.levels", all)?;
+            Ok(Box::new(Residual::new(parts)?) as Box<dyn Quantizer>)
+        },
+    ))?;
+    quantizers.add(Entry::composite(
+        "grouped",
+        origin,
+        "Quantizers side by side, each on its own columns (arXiv 2210.12316).",
+        |options: GroupedOptions, _: &(), all| {
+            let parts = compositions::build_all(&options.parts, "quantizer.parts", all)?;
+            Ok(Box::new(Grouped::new(parts, options.groups)?) as Box<dyn Quantizer>)
+        },
     ))?;
     quantizers.add(Entry::new(
         "random",

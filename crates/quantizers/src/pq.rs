@@ -33,6 +33,9 @@ sidereal_core::options! {
     }
 }
 
+/// Names the seed of a part.
+pub(crate) const SEED: &str = "pq-part";
+
 /// Fits a [`PqCodebook`].
 ///
 /// ```
@@ -95,7 +98,7 @@ impl Pq {
             run.check()?;
             let sub = columns(vectors, range);
             let quiet = Run {
-                seed: seed::key(run.seed, "pq-part", m as u64),
+                seed: seed::key(run.seed, SEED, m as u64),
                 observer: &Silent,
                 cancel: run.cancel.clone(),
                 threads: run.threads,
