@@ -40,8 +40,11 @@ pub mod tables;
 pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
 pub use identifiers::{
-    Keep, Ordinal, OrdinalOptions, OrdinalStart, Popularity, PopularityOptions, SecondBest,
-    SecondBestOptions, Table, TableOptions, Tolerate, TolerateOptions,
+    Atomic, AtomicOptions, Collaborative, CollaborativeOptions, Hybrid, HybridOptions, Keep,
+    Leftover, Numbering, Ordinal, OrdinalOptions, OrdinalStart, Popularity, PopularityOptions,
+    RandomId, RandomIdOptions, SecondBest, SecondBestOptions, Sequential, SequentialOptions,
+    Sinkhorn, SinkhornOptions, Table, TableOptions, Taxonomy, TaxonomyOptions, Tolerate,
+    TolerateOptions, UserOrder,
 };
 pub use opq::{Opq, OpqCodebook, OpqOptions, RotationStart};
 pub use pq::{Pq, PqCodebook, PqOptions};
