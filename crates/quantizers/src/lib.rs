@@ -15,12 +15,14 @@
 //! | [`gradient`] | how a gradient passes the choice of a code |
 //! | [`rvq`] | loss and gradients of one level of residual vector quantization |
 //! | [`sinkhorn`] | balanced assignment of rows to codes |
+//! | [`continuous`] | items as sets of real vectors |
 //! | [`identifiers`] | collision policies |
 //! | [`report`] | usage, entropy, collisions, reconstruction error |
 //! | [`files`] | codebooks and SID tables as safetensors |
 //! | [`tables`] | SID tables of other programs, in and out |
 
 mod blocks;
+pub mod continuous;
 pub mod files;
 pub mod gradient;
 pub mod identifiers;
@@ -37,14 +39,17 @@ pub mod rvq;
 pub mod sinkhorn;
 pub mod tables;
 
+pub use continuous::{ContinuousIds, ScoredItem, set_weights};
 pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
 pub use identifiers::{
-    Atomic, AtomicOptions, Collaborative, CollaborativeOptions, Hybrid, HybridOptions, Keep,
-    Leftover, Numbering, Ordinal, OrdinalOptions, OrdinalStart, Popularity, PopularityOptions,
-    RandomId, RandomIdOptions, SecondBest, SecondBestOptions, Sequential, SequentialOptions,
-    Sinkhorn, SinkhornOptions, Table, TableOptions, Taxonomy, TaxonomyOptions, Tolerate,
-    TolerateOptions, UserOrder,
+    Atomic, AtomicOptions, CodeSet, CodeSetOptions, Collaborative, CollaborativeOptions,
+    DomainRule, Hybrid, HybridOptions, Keep, Leftover, Merged, NewItems, Numbering, Ordinal,
+    OrdinalOptions, OrdinalStart, Popularity, PopularityOptions, RandomId, RandomIdOptions,
+    SecondBest, SecondBestOptions, Sequential, SequentialOptions, SharedSet, SharedText, Sinkhorn,
+    SinkhornOptions, Table, TableOptions, Taxonomy, TaxonomyOptions, Text, TextForm, TextIds,
+    TextOptions, TextSource, Tolerate, TolerateOptions, UserInput, UserOrder, UserSids, extend,
+    merge,
 };
 pub use opq::{Opq, OpqCodebook, OpqOptions, RotationStart};
 pub use pq::{Pq, PqCodebook, PqOptions};

@@ -326,6 +326,9 @@ proptest! {
             spec("sequential").with("users", "random"),
             spec("collaborative").with("groups", 3).with("leaf", 4),
             spec("taxonomy"),
+            spec("text"),
+            spec("text").with("column", "categories").with("form", "shortest-prefix"),
+            spec("text").with("column", "categories").with("max_tokens", 1),
             spec("hybrid").with("parts", json!([small, "taxonomy"])).with("cut", 0),
             spec("hybrid").with("parts", json!(["taxonomy", "atomic"])),
         ] {

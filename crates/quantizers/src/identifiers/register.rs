@@ -1,10 +1,10 @@
 //! The identifiers by name.
 
 use super::{
-    Atomic, AtomicOptions, Collaborative, FixedLength, FixedLengthOptions, Hybrid, HybridOptions,
-    Ordinal, OrdinalOptions, Popularity, PopularityOptions, RandomId, SecondBest,
-    SecondBestOptions, Sequential, Sinkhorn, Table, TableOptions, Taxonomy, TaxonomyOptions,
-    Tolerate, TolerateOptions,
+    Atomic, AtomicOptions, CodeSet, CodeSetOptions, Collaborative, FixedLength, FixedLengthOptions,
+    Hybrid, HybridOptions, Ordinal, OrdinalOptions, Popularity, PopularityOptions, RandomId,
+    SecondBest, SecondBestOptions, Sequential, Sinkhorn, Table, TableOptions, Taxonomy,
+    TaxonomyOptions, Text, Tolerate, TolerateOptions,
 };
 use sidereal_core::{Catalog, Entry, Identifier, Options, Result};
 
@@ -73,6 +73,19 @@ pub fn register(all: &mut Catalog<dyn Identifier>) -> Result<()> {
         "taxonomy",
         "The path of categories and a number (SemID of arXiv 2305.06569).",
         |options: TaxonomyOptions| Ok(Taxonomy::new(options)),
+    )?;
+    add(
+        all,
+        "text",
+        "The words of titles, keywords or addresses \
+         (TID of arXiv 2305.06569; 2208.07652, 2504.05181, 2510.10419).",
+        Text::new,
+    )?;
+    add(
+        all,
+        "code-set",
+        "The codes as an unordered set (arXiv 2508.15308, 2506.05781).",
+        |options: CodeSetOptions| Ok(CodeSet::new(options)),
     )?;
     all.add(Entry::composite(
         "hybrid",
