@@ -21,6 +21,7 @@
 //! | [`gradient`] | how a gradient passes the choice of a code |
 //! | [`rvq`] | loss and gradients of one level of residual vector quantization |
 //! | [`sinkhorn`] | balanced assignment of rows to codes |
+//! | [`continuous`] | items as sets of real vectors |
 //! | [`identifiers`] | collision policies |
 //! | [`report`] | are IDs any good? usage, collisions, hierarchy, predictability, stability |
 //! | [`files`] | codebooks and SID tables as safetensors |
@@ -30,6 +31,7 @@ pub mod autoencoder;
 mod blocks;
 pub mod compositions;
 mod digits;
+pub mod continuous;
 pub mod files;
 pub mod fsq;
 pub mod gradient;
@@ -54,12 +56,18 @@ pub use autoencoder::{Autoencoder, AutoencoderCodebook, Bottleneck};
 pub use compositions::{
     Grouped, GroupedCodebook, GroupedOptions, Residual, ResidualOptions, StackedCodebook,
 };
+pub use continuous::{ContinuousIds, ScoredItem, set_weights};
 pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
 pub use fsq::{Fsq, FsqCodebook, FsqOptions};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
 pub use identifiers::{
-    Keep, Ordinal, OrdinalOptions, OrdinalStart, Popularity, PopularityOptions, SecondBest,
-    SecondBestOptions, Table, TableOptions, Tolerate, TolerateOptions,
+    Atomic, AtomicOptions, CodeSet, CodeSetOptions, Collaborative, CollaborativeOptions,
+    DomainRule, Hybrid, HybridOptions, Keep, Leftover, Merged, NewItems, Numbering, Ordinal,
+    OrdinalOptions, OrdinalStart, Popularity, PopularityOptions, RandomId, RandomIdOptions,
+    SecondBest, SecondBestOptions, Sequential, SequentialOptions, SharedSet, SharedText, Sinkhorn,
+    SinkhornOptions, Table, TableOptions, Taxonomy, TaxonomyOptions, Text, TextForm, TextIds,
+    TextOptions, TextSource, Tolerate, TolerateOptions, UserInput, UserOrder, UserSids, extend,
+    merge,
 };
 pub use lfq::{Lfq, LfqCodebook, LfqOptions};
 pub use mpq::{Mpq, MpqCodebook, MpqOptions};

@@ -1,4 +1,4 @@
-//! Identifiers that move items to other codes: `second-best`.
+//! Identifiers that move items to other codes: `second-best` and `sinkhorn`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests may panic
 
@@ -9,7 +9,7 @@ use sidereal_core::{
 };
 use sidereal_quantizers::{
     Keep, Pq, PqOptions, ResidualCodebook, ResidualScale, RqVae, RqVaeOptions, SecondBest,
-    SecondBestOptions,
+    SecondBestOptions, Sinkhorn, SinkhornOptions,
 };
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -169,19 +169,107 @@ fn a_quantizer_without_distances_is_named() {
     assert!(SecondBest::new(SecondBestOptions::default()).separate(&from, &[], &run).is_err());
 }
 
+/// 200,000 vectors over three levels of 256, each finer than the one before: a tenth of them share.
+fn many() -> (Matrix, ResidualCodebook) {
+    let (n, dim) = (200_000, 12);
+    let level = |l: usize| {
+        let mut m = random(256, dim, 100 + l as u64);
+        m.data_mut().iter_mut().for_each(|v| *v *= [1.0, 0.7, 0.5][l]);
+        m
+    };
+    let levels = (0..3).map(level).collect();
+    (random(n, dim, 9), ResidualCodebook::new(levels, ResidualScale::Raw).unwrap())
+}
+
 #[test]
-fn two_hundred_thousand_items() {
-    let (n, dim) = (200_000, 16);
-    let book = book(&[64, 64, 64], dim, ResidualScale::Raw);
-    let x = random(n, dim, 9);
+fn second_best_for_two_hundred_thousand_items() {
+    let (x, book) = many();
+    let n = x.rows();
     let codes = codes_of(&book, &x);
-    let shared = n - distinct(&codes);
+    let moving = n - distinct(&codes);
     let start = Instant::now();
     let out = separate(&book, &x, Keep::Nearest, &vec![0; n]).unwrap();
-    println!("second-best: {n} items, {shared} move, {:.2} s", start.elapsed().as_secs_f64());
+    println!("second-best: {n} items, {moving} move, {:.2} s", start.elapsed().as_secs_f64());
     assert_eq!(distinct(&out), n);
     let kept = (0..n).filter(|&i| out.row(i) == codes.row(i)).count();
-    assert_eq!(kept, n - shared);
+    assert_eq!(kept, n - moving);
+}
+
+fn repair(book: &dyn Codebook, x: &Matrix, options: SinkhornOptions) -> Result<Codes> {
+    let codes = codes_of(book, x);
+    let from = Quantized { codes: &codes, codebook: book, vectors: x.view() };
+    Sinkhorn::new(options)?.repair(&from, &Run::quiet(1))
+}
+
+#[test]
+fn sinkhorn_moves_on_the_last_level() {
+    let (n, book) = (300, book(&[6, 64], 4, ResidualScale::Raw));
+    let x = random(n, 4, 4);
+    let codes = codes_of(&book, &x);
+    let out = repair(&book, &x, SinkhornOptions::default()).unwrap();
+    assert!(distinct(&out) > distinct(&codes));
+    assert!((0..n).all(|i| out.row(i)[0] == codes.row(i)[0]));
+    // Equal vectors are told apart by nothing.
+    let same = Matrix::new(3, 4, vec![1.0; 12]).unwrap();
+    assert_eq!(distinct(&repair(&book, &same, SinkhornOptions::default()).unwrap()), 1);
+}
+
+/// The same repair, group by group over plain matrices, as the published code goes.
+#[test]
+fn sinkhorn_rounds_written_out() {
+    let (n, book) = (400, book(&[6, 16], 4, ResidualScale::Raw));
+    let x = random(n, 4, 3);
+    let codes = codes_of(&book, &x);
+    for rounds in [1, 2, 20] {
+        let mut plain: Vec<Vec<u32>> = (0..n).map(|i| codes.row(i).to_vec()).collect();
+        for _ in 0..rounds {
+            let mut tuples: Vec<Vec<u32>> = plain.clone();
+            tuples.sort();
+            tuples.dedup();
+            let before = plain.clone();
+            for tuple in tuples {
+                let group: Vec<usize> = (0..n).filter(|&i| before[i] == tuple).collect();
+                if group.len() < 2 {
+                    continue;
+                }
+                let rows: Vec<f32> = group.iter().flat_map(|&i| x.row(i).to_vec()).collect();
+                let of_group: Vec<u32> = group.iter().flat_map(|_| tuple.clone()).collect();
+                let of_group = Codes::new(group.len(), 2, of_group).unwrap();
+                let rows = matrix(group.len(), 4, &rows);
+                let d = book.distances(rows.view(), &of_group, 1).unwrap().unwrap();
+                let codes = sidereal_quantizers::sinkhorn::assign(d.view(), 0.003, 50);
+                group.iter().zip(codes).for_each(|(&i, c)| plain[i][1] = c);
+            }
+        }
+        let out = repair(&book, &x, SinkhornOptions { rounds, ..Default::default() }).unwrap();
+        assert_eq!(out.data(), plain.concat(), "{rounds} rounds");
+    }
+}
+
+#[test]
+fn sinkhorn_for_two_hundred_thousand_items() {
+    let (x, book) = many();
+    let n = x.rows();
+    let before = distinct(&codes_of(&book, &x));
+    let start = Instant::now();
+    let out = repair(&book, &x, SinkhornOptions::default()).unwrap();
+    let after = distinct(&out);
+    println!(
+        "sinkhorn: {n} items, {before} distinct before, {after} after, {:.2} s",
+        start.elapsed().as_secs_f64()
+    );
+    assert!(after > before);
+}
+
+#[test]
+fn sinkhorn_options_are_checked() {
+    let message = |options| Sinkhorn::new(options).unwrap_err().to_string();
+    let options = SinkhornOptions { rounds: 0, ..Default::default() };
+    assert!(message(options).contains("identifier.rounds"));
+    for epsilon in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let options = SinkhornOptions { epsilon, ..Default::default() };
+        assert!(message(options).contains("identifier.epsilon"));
+    }
 }
 
 proptest! {

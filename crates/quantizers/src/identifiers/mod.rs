@@ -3,28 +3,61 @@
 //! | file | identifier |
 //! |---|---|
 //! | `tolerate` | codes as they are |
-//! | `table` | IDs of a file |
-//! | `fixed_length` | IDs of another identifier, filled up to one length |
 //! | `ordinal`, `popularity` | one more digit for items that share a tuple |
 //! | `second_best`, `sinkhorn` | items of a shared tuple move to other codes |
+//! | `table` | IDs of a file |
+//! | `fixed_length` | IDs of another identifier, filled up to one length |
+//! | `atomic`, `random_id` | IDs that know nothing of the item |
+//! | `sequential`, `collaborative` | IDs of training histories |
+//! | `taxonomy` | IDs of categories |
+//! | `text` | IDs of titles, keywords and addresses |
+//! | `code_set` | codes as an unordered set |
+//! | `hybrid` | IDs of several identifiers, one behind the other |
+//!
+//! `extend` adds items to a finished table, `merge` joins tables of several domains, `users` gives IDs
+//! to users. `ids` has IDs of any length before they are a table, `places` the IDs that are taken.
 
+mod atomic;
+mod code_set;
+mod collaborative;
+mod extend;
 mod fixed_length;
+mod hybrid;
 mod ids;
+mod merge;
 mod ordinal;
 mod places;
 mod popularity;
+mod random_id;
 mod register;
 mod second_best;
+mod sequential;
+mod sinkhorn;
 mod table;
+mod taxonomy;
+mod text;
 mod tolerate;
+mod users;
 
+pub use atomic::{Atomic, AtomicOptions};
+pub use code_set::{CodeSet, CodeSetOptions, SharedSet};
+pub use collaborative::{Collaborative, CollaborativeOptions, Numbering};
+pub use extend::{NewItems, extend};
 pub use fixed_length::{FixedLength, FixedLengthOptions, fill_up};
+pub use hybrid::{Hybrid, HybridOptions};
+pub use merge::{DomainRule, Merged, merge};
 pub use ordinal::{Ordinal, OrdinalOptions, OrdinalStart};
 pub use popularity::{Popularity, PopularityOptions};
+pub use random_id::{RandomId, RandomIdOptions};
 pub use register::register;
 pub use second_best::{Keep, SecondBest, SecondBestOptions};
+pub use sequential::{Sequential, SequentialOptions, UserOrder};
+pub use sinkhorn::{Leftover, Sinkhorn, SinkhornOptions};
 pub use table::{Table, TableOptions};
+pub use taxonomy::{Taxonomy, TaxonomyOptions};
+pub use text::{SharedText, Text, TextForm, TextIds, TextOptions, TextSource};
 pub use tolerate::{Tolerate, TolerateOptions};
+pub use users::{UserInput, UserSids};
 
 use ids::Ids;
 use rayon::prelude::*;

@@ -25,9 +25,14 @@ impl Places {
         Places { children: HashMap::new(), taken: vec![0], room }
     }
 
-    /// All IDs there are.
-    pub fn capacity(&self) -> u64 {
-        self.room[0]
+    /// IDs that are free.
+    pub fn left(&self) -> u64 {
+        self.room[0].saturating_sub(self.taken[ROOT as usize])
+    }
+
+    /// Whether an ID is taken.
+    pub fn taken(&self, id: &[Code]) -> bool {
+        self.taken.len() > 1 && self.find(id).is_some()
     }
 
     /// Takes one ID below the child: counts it there alone.
@@ -66,7 +71,7 @@ mod tests {
     #[test]
     fn counts_by_hand() {
         let mut p = Places::new(&[2, 3]);
-        assert_eq!(p.capacity(), 6);
+        assert_eq!(p.left(), 6);
         p.take_path(&[0, 1]);
         assert!(
             p.free(Some(ROOT), 0, 0) && !p.free(p.find(&[0]), 1, 1) && p.free(p.find(&[0]), 1, 0)
@@ -76,6 +81,8 @@ mod tests {
         assert!(!p.free(Some(ROOT), 0, 0) && p.free(Some(node), 1, 2) && p.free(None, 1, 0));
         p.take(node, 2);
         assert!(!p.free(Some(node), 1, 2) && p.find(&[1]).is_none());
-        assert_eq!(Places::new(&[u32::MAX; 5]).capacity(), u64::MAX);
+        assert_eq!(p.left(), 3);
+        assert!(p.taken(&[0, 2]) && !p.taken(&[1, 2]));
+        assert_eq!(Places::new(&[u32::MAX; 5]).left(), u64::MAX);
     }
 }

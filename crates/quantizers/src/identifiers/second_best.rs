@@ -63,14 +63,24 @@ impl SecondBest {
         popularity: &[u32],
         run: &Run<'_>,
     ) -> Result<Codes> {
+        self.separate_beside(from, popularity, Places::new(from.codebook.widths()), run)
+    }
+
+    /// As [`SecondBest::separate`], where some IDs are taken already.
+    pub(super) fn separate_beside(
+        &self,
+        from: &Quantized<'_>,
+        popularity: &[u32],
+        mut places: Places,
+        run: &Run<'_>,
+    ) -> Result<Codes> {
         check_moves(from)?;
         let (codes, items) = (from.codes, from.codes.rows());
-        let mut places = Places::new(from.codebook.widths());
-        if items as u64 > places.capacity() {
+        if items as u64 > places.left() {
             return Err(Error::mismatch(format!(
-                "{items} items share {} tuples of codes; `second-best` needs at least as many \
+                "{items} items share {} free tuples of codes; `second-best` needs at least as many \
                  tuples as items: raise quantizer.levels",
-                places.capacity()
+                places.left()
             )));
         }
         let mut movers = self.movers(from, popularity, &mut places, run)?;
@@ -103,8 +113,11 @@ impl SecondBest {
     ) -> Result<Vec<u32>> {
         let codes = from.codes;
         let order = by_codes(codes);
-        let shared = || groups(codes, &order).filter(|group| group.len() > 1);
-        let rows: Vec<u32> = shared().flatten().copied().collect();
+        let taken: Vec<bool> =
+            groups(codes, &order).map(|g| places.taken(codes.row(g[0] as usize))).collect();
+        let contested = groups(codes, &order).zip(&taken);
+        let contested = contested.filter(|(group, taken)| group.len() > 1 || **taken);
+        let rows: Vec<u32> = contested.flat_map(|(group, _)| group).copied().collect();
         let mut own = Vec::with_capacity(rows.len());
         let last = codes.levels().saturating_sub(1);
         for chunk in rows.chunks(CHUNK) {
@@ -119,18 +132,19 @@ impl SecondBest {
         };
         let mut movers: Vec<(f32, u32)> = Vec::with_capacity(rows.len());
         let mut at = 0;
-        for group in groups(codes, &order) {
-            let keeper = if group.len() == 1 {
-                group[0]
-            } else {
-                let start = movers.len();
-                movers.extend(own[at..].iter().copied().zip(group.iter().copied()));
-                at += group.len();
+        for (group, taken) in groups(codes, &order).zip(taken) {
+            if group.len() == 1 && !taken {
+                places.take_path(codes.row(group[0] as usize));
+                continue;
+            }
+            let start = movers.len();
+            movers.extend(own[at..].iter().copied().zip(group.iter().copied()));
+            at += group.len();
+            if !taken {
                 let better = |&a: &usize, &b: &usize| first(movers[a], movers[b], &count);
                 let best = (start..movers.len()).min_by(better).unwrap_or(start);
-                movers.swap_remove(best).1
-            };
-            places.take_path(codes.row(keeper as usize));
+                places.take_path(codes.row(movers.swap_remove(best).1 as usize));
+            }
         }
         movers.sort_unstable_by(|&a, &b| first(a, b, &count));
         Ok(movers.into_iter().map(|(_, row)| row).collect())
