@@ -4,11 +4,14 @@
 //! rows, `mini_batch` over drawn ones. Rows are cut into chunks of a fixed size and partial sums
 //! are added in chunk order, so the number of threads changes no bit of the result.
 
+pub(crate) mod balanced;
 pub(crate) mod centroids;
 pub(crate) mod lloyd;
+pub(crate) mod means;
 pub(crate) mod mini_batch;
 pub(crate) mod pass;
 pub(crate) mod start;
+pub(crate) mod transport;
 
 pub use centroids::Centroids;
 pub use lloyd::DeadCode;
