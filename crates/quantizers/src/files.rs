@@ -5,11 +5,13 @@
 //! and what the tensors cannot say. One entry, because the order of several is not fixed and equal
 //! content shall give equal bytes. Files appear whole or not at all.
 
+use crate::capacity::CapacityCodebook;
 use crate::opq::{self, OpqCodebook};
 use crate::pq::{self, PqCodebook};
 use crate::random::{self, RandomCodebook};
 use crate::residual::ResidualCodebook;
 use crate::rq_vae::{self, RqVaeCodebook};
+use crate::training;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sidereal_core::{CodeOrder, Codebook, Error, ItemId, Matrix, Result, SidTable, files};
@@ -73,6 +75,9 @@ pub fn codebook_from_tensors(tensors: Vec<(String, Matrix)>) -> Result<Box<dyn C
     }
     if has(opq::ROTATION) {
         return Ok(Box::new(OpqCodebook::from_tensors(tensors)?));
+    }
+    if has(training::TRAINING) {
+        return Ok(Box::new(CapacityCodebook::from_tensors(tensors)?));
     }
     if has(pq::PART) {
         return Ok(Box::new(PqCodebook::from_tensors(tensors)?));

@@ -6,6 +6,9 @@
 //! | file | holds |
 //! |---|---|
 //! | [`rq_kmeans`] | residual k-means, Lloyd or mini-batch |
+//! | [`balanced_rq_kmeans`] | residual k-means with equal shares |
+//! | [`constrained_rq_kmeans`] | residual k-means with bounded sizes |
+//! | [`capacity`] | what the two share, and their codebook |
 //! | [`rq_vae`] | encoder, residual codebooks and decoder, trained together |
 //! | [`pq`] | product quantization: one k-means a part of the vector |
 //! | [`opq`] | product quantization behind a learned rotation |
@@ -20,7 +23,10 @@
 //! | [`files`] | codebooks and SID tables as safetensors |
 //! | [`tables`] | SID tables of other programs, in and out |
 
+pub mod balanced_rq_kmeans;
 mod blocks;
+pub mod capacity;
+pub mod constrained_rq_kmeans;
 pub mod files;
 pub mod gradient;
 pub mod identifiers;
@@ -36,7 +42,11 @@ pub mod rq_vae;
 pub mod rvq;
 pub mod sinkhorn;
 pub mod tables;
+mod training;
 
+pub use balanced_rq_kmeans::{BalancedRqKMeans, BalancedRqKMeansOptions};
+pub use capacity::{Assignment, CapacityCodebook};
+pub use constrained_rq_kmeans::{ConstrainedRqKMeans, ConstrainedRqKMeansOptions};
 pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
 pub use identifiers::{
@@ -65,6 +75,22 @@ pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
          (arXiv 2507.22224, 2402.18334).",
         |options: RqKMeansOptions, _: &()| {
             Ok(Box::new(RqKMeans::new(options)?) as Box<dyn Quantizer>)
+        },
+    ))?;
+    quantizers.add(Entry::new(
+        "balanced-rq-kmeans",
+        origin,
+        "Residual k-means where every code has the same number of items (OneRec, arXiv 2502.18965).",
+        |options: BalancedRqKMeansOptions, _: &()| {
+            Ok(Box::new(BalancedRqKMeans::new(options)?) as Box<dyn Quantizer>)
+        },
+    ))?;
+    quantizers.add(Entry::new(
+        "constrained-rq-kmeans",
+        origin,
+        "Residual k-means with sizes of codes between bounds (MiniOneRec, arXiv 2510.24431).",
+        |options: ConstrainedRqKMeansOptions, _: &()| {
+            Ok(Box::new(ConstrainedRqKMeans::new(options)?) as Box<dyn Quantizer>)
         },
     ))?;
     quantizers.add(Entry::new(

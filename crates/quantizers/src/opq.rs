@@ -24,10 +24,10 @@
 
 use crate::kmeans::DeadCode;
 use crate::kmeans::centroids::Centroids;
-use crate::kmeans::lloyd::{Stop, lloyd};
-use crate::kmeans::pass::{Assigned, Collect, Rows, Scratch, pass};
+use crate::kmeans::lloyd::{Lloyd, Stop};
+use crate::kmeans::pass::{Assigned, Collect, Scratch, pass};
 use crate::pq::{Pq, PqCodebook, PqOptions, columns, cut};
-use crate::residual::{ResidualCodebook, ResidualScale, Residuals, check_vectors};
+use crate::residual::{Entering, ResidualCodebook, ResidualScale, check_vectors};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sidereal_core::{
@@ -36,7 +36,8 @@ use sidereal_core::{
 };
 use sidereal_nn::dense::{Dense, eigen};
 use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
-use sidereal_nn::{parallel, polar};
+use sidereal_nn::parallel;
+use sidereal_nn::polar;
 
 /// First rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,15 +168,17 @@ impl Parts {
         let mut distortion = 0.0;
         for (m, range) in cut(self.dim, count).enumerate() {
             let sub = columns(rotated, range);
-            let source = Residuals::new(sub.view(), &[], &[], ResidualScale::Raw);
-            let (centroids, assigned) = (&mut self.centroids[m], &mut self.assigned[m]);
+            let view = sub.view();
+            let source = Entering::raw(&view);
+            let (assigned, scratch) = (&mut self.assigned[m], &mut self.scratch);
             assigned.codes.clear(); // the rows have moved: no code counts as kept
-            let scratch = &mut self.scratch;
-            lloyd(&source, centroids, stop, DeadCode::Farthest, assigned, scratch, |_, _| {
-                run.check()
-            })?;
-            let rows = Rows::First(self.rows);
-            let sums = pass(&source, rows, centroids, Collect::Codes, assigned, scratch);
+            let mut level = Lloyd::new(self.centroids[m].clone());
+            while !level.done {
+                level.step(&source, stop, DeadCode::Farthest, assigned, scratch)?;
+                run.check()?;
+            }
+            let sums = pass(&source, &level.centroids, Collect::Codes, assigned, scratch)?;
+            self.centroids[m] = level.centroids;
             distortion += sums.distortion / self.rows as f64;
         }
         Ok(distortion)

@@ -1,8 +1,8 @@
 //! The identifiers by name.
 
 use super::{
-    Ordinal, OrdinalOptions, Popularity, PopularityOptions, SecondBest, SecondBestOptions,
-    Tolerate, TolerateOptions,
+    Ordinal, OrdinalOptions, Popularity, PopularityOptions, SecondBest, SecondBestOptions, Table,
+    TableOptions, Tolerate, TolerateOptions,
 };
 use sidereal_core::{Catalog, Entry, Identifier, Options, Result};
 

@@ -82,18 +82,6 @@ impl Centroids {
         self.values.row(code as usize)
     }
 
-    /// Squared distances of the rows of `tile` to all codes, shape `rows x K`.
-    pub(crate) fn distances(&self, tile: &[f32], out: &mut [f32]) {
-        let (k, d) = (self.width(), self.dim());
-        let rows = out.len() / k;
-        let (a, b) = (Mat::rows(tile, d), Mat::rows(&self.transposed, k));
-        gemm(rows, k, d, a, b, out, k, Write::Set);
-        for (row, r) in out.chunks_exact_mut(k).zip(tile.chunks_exact(d)) {
-            let own = squared_norm(r);
-            row.iter_mut().zip(&self.norms).for_each(|(v, n)| *v = (own + n - 2.0 * *v).max(0.0));
-        }
-    }
-
     /// Nearest code of each row of `tile` (`codes.len() x D`), ties to the lowest; `best` receives
     /// `||c||^2 - 2 r.c`, which is the squared distance less `||r||^2`. `scores` is scratch.
     pub(crate) fn nearest(
