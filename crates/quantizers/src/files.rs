@@ -7,6 +7,7 @@
 
 use crate::capacity::CapacityCodebook;
 use crate::opq::{self, OpqCodebook};
+use crate::hierarchical_kmeans::{self, HierarchicalCodebook};
 use crate::pq::{self, PqCodebook};
 use crate::random::{self, RandomCodebook};
 use crate::residual::ResidualCodebook;
@@ -75,6 +76,9 @@ pub fn codebook_from_tensors(tensors: Vec<(String, Matrix)>) -> Result<Box<dyn C
     }
     if has(opq::ROTATION) {
         return Ok(Box::new(OpqCodebook::from_tensors(tensors)?));
+    }
+    if has(hierarchical_kmeans::TREE) {
+        return Ok(Box::new(HierarchicalCodebook::from_tensors(tensors)?));
     }
     if has(training::TRAINING) {
         return Ok(Box::new(CapacityCodebook::from_tensors(tensors)?));

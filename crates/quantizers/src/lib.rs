@@ -9,6 +9,7 @@
 //! | [`balanced_rq_kmeans`] | residual k-means with equal shares |
 //! | [`constrained_rq_kmeans`] | residual k-means with bounded sizes |
 //! | [`capacity`] | what the two share, and their codebook |
+//! | [`hierarchical_kmeans`] | a tree of clusters: IDs of variable length |
 //! | [`rq_vae`] | encoder, residual codebooks and decoder, trained together |
 //! | [`pq`] | product quantization: one k-means a part of the vector |
 //! | [`opq`] | product quantization behind a learned rotation |
@@ -29,6 +30,7 @@ pub mod capacity;
 pub mod constrained_rq_kmeans;
 pub mod files;
 pub mod gradient;
+pub mod hierarchical_kmeans;
 pub mod identifiers;
 pub mod kmeans;
 mod levels;
@@ -49,6 +51,9 @@ pub use capacity::{Assignment, CapacityCodebook};
 pub use constrained_rq_kmeans::{ConstrainedRqKMeans, ConstrainedRqKMeansOptions};
 pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
+pub use hierarchical_kmeans::{
+    HierarchicalCodebook, HierarchicalKMeans, HierarchicalKMeansOptions,
+};
 pub use identifiers::{
     Keep, Ordinal, OrdinalOptions, OrdinalStart, Popularity, PopularityOptions, SecondBest,
     SecondBestOptions, Table, TableOptions, Tolerate, TolerateOptions,
@@ -91,6 +96,15 @@ pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
         "Residual k-means with sizes of codes between bounds (MiniOneRec, arXiv 2510.24431).",
         |options: ConstrainedRqKMeansOptions, _: &()| {
             Ok(Box::new(ConstrainedRqKMeans::new(options)?) as Box<dyn Quantizer>)
+        },
+    ))?;
+    quantizers.add(Entry::new(
+        "hierarchical-kmeans",
+        origin,
+        "A tree of k-means: IDs of variable length (DSI, NCI, arXiv 2202.06991, 2206.02743), or of \
+         fixed length with bounded clusters (ColaRec, arXiv 2403.18480).",
+        |options: HierarchicalKMeansOptions, _: &()| {
+            Ok(Box::new(HierarchicalKMeans::new(options)?) as Box<dyn Quantizer>)
         },
     ))?;
     quantizers.add(Entry::new(
