@@ -6,8 +6,10 @@
 //! content shall give equal bytes. Files appear whole or not at all.
 
 use crate::autoencoder::Bottleneck;
+use crate::capacity::CapacityCodebook;
 use crate::compositions::{self, GroupedCodebook, StackedCodebook};
 use crate::fsq::{FsqCodebook, Rounding};
+use crate::hierarchical_kmeans::{self, HierarchicalCodebook};
 use crate::lfq::{LfqCodebook, Signs};
 use crate::mpq::{Experts, MpqCodebook};
 use crate::opq::{self, OpqCodebook};
@@ -16,6 +18,7 @@ use crate::random::{self, RandomCodebook};
 use crate::residual::ResidualCodebook;
 use crate::residual_fsq::{ResidualFsqCodebook, ResidualRounding};
 use crate::rq_vae::{self, RqVaeCodebook};
+use crate::training;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sidereal_core::{CodeOrder, Codebook, Error, ItemId, Matrix, Result, SidTable, files};
@@ -98,6 +101,12 @@ pub fn codebook_from_tensors(tensors: Vec<(String, Matrix)>) -> Result<Box<dyn C
     }
     if has(opq::ROTATION) {
         return Ok(Box::new(OpqCodebook::from_tensors(tensors)?));
+    }
+    if has(hierarchical_kmeans::TREE) {
+        return Ok(Box::new(HierarchicalCodebook::from_tensors(tensors)?));
+    }
+    if has(training::TRAINING) {
+        return Ok(Box::new(CapacityCodebook::from_tensors(tensors)?));
     }
     if has(pq::PART) {
         return Ok(Box::new(PqCodebook::from_tensors(tensors)?));

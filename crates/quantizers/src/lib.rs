@@ -6,6 +6,10 @@
 //! | file | holds |
 //! |---|---|
 //! | [`rq_kmeans`] | residual k-means, Lloyd or mini-batch |
+//! | [`balanced_rq_kmeans`] | residual k-means with equal shares |
+//! | [`constrained_rq_kmeans`] | residual k-means with bounded sizes |
+//! | [`capacity`] | what the two share, and their codebook |
+//! | [`hierarchical_kmeans`] | a tree of clusters: IDs of variable length |
 //! | [`rq_vae`] | encoder, residual codebooks and decoder, trained together |
 //! | [`pq`] | product quantization: one k-means a part of the vector |
 //! | [`opq`] | product quantization behind a learned rotation |
@@ -28,13 +32,17 @@
 //! | [`tables`] | SID tables of other programs, in and out |
 
 pub mod autoencoder;
+pub mod balanced_rq_kmeans;
 mod blocks;
+pub mod capacity;
 pub mod compositions;
-mod digits;
+pub mod constrained_rq_kmeans;
 pub mod continuous;
+mod digits;
 pub mod files;
 pub mod fsq;
 pub mod gradient;
+pub mod hierarchical_kmeans;
 pub mod identifiers;
 pub mod kmeans;
 mod levels;
@@ -51,15 +59,22 @@ pub mod rq_vae;
 pub mod rvq;
 pub mod sinkhorn;
 pub mod tables;
+mod training;
 
 pub use autoencoder::{Autoencoder, AutoencoderCodebook, Bottleneck};
+pub use balanced_rq_kmeans::{BalancedRqKMeans, BalancedRqKMeansOptions};
+pub use capacity::{Assignment, CapacityCodebook};
 pub use compositions::{
     Grouped, GroupedCodebook, GroupedOptions, Residual, ResidualOptions, StackedCodebook,
 };
+pub use constrained_rq_kmeans::{ConstrainedRqKMeans, ConstrainedRqKMeansOptions};
 pub use continuous::{ContinuousIds, ScoredItem, set_weights};
 pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
 pub use fsq::{Fsq, FsqCodebook, FsqOptions};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
+pub use hierarchical_kmeans::{
+    HierarchicalCodebook, HierarchicalKMeans, HierarchicalKMeansOptions,
+};
 pub use identifiers::{
     Atomic, AtomicOptions, CodeSet, CodeSetOptions, Collaborative, CollaborativeOptions,
     DomainRule, Hybrid, HybridOptions, Keep, Leftover, Merged, NewItems, Numbering, Ordinal,
@@ -94,6 +109,31 @@ pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
          (arXiv 2507.22224, 2402.18334).",
         |options: RqKMeansOptions, _: &()| {
             Ok(Box::new(RqKMeans::new(options)?) as Box<dyn Quantizer>)
+        },
+    ))?;
+    quantizers.add(Entry::new(
+        "balanced-rq-kmeans",
+        origin,
+        "Residual k-means where every code has the same number of items (OneRec, arXiv 2502.18965).",
+        |options: BalancedRqKMeansOptions, _: &()| {
+            Ok(Box::new(BalancedRqKMeans::new(options)?) as Box<dyn Quantizer>)
+        },
+    ))?;
+    quantizers.add(Entry::new(
+        "constrained-rq-kmeans",
+        origin,
+        "Residual k-means with sizes of codes between bounds (MiniOneRec, arXiv 2510.24431).",
+        |options: ConstrainedRqKMeansOptions, _: &()| {
+            Ok(Box::new(ConstrainedRqKMeans::new(options)?) as Box<dyn Quantizer>)
+        },
+    ))?;
+    quantizers.add(Entry::new(
+        "hierarchical-kmeans",
+        origin,
+        "A tree of k-means: IDs of variable length (DSI, NCI, arXiv 2202.06991, 2206.02743), or of \
+         fixed length with bounded clusters (ColaRec, arXiv 2403.18480).",
+        |options: HierarchicalKMeansOptions, _: &()| {
+            Ok(Box::new(HierarchicalKMeans::new(options)?) as Box<dyn Quantizer>)
         },
     ))?;
     quantizers.add(Entry::new(

@@ -73,14 +73,14 @@ impl RandomCodebook {
     }
 }
 
-fn split(values: impl Iterator<Item = u64>, parts: usize) -> Vec<f32> {
+pub(crate) fn split(values: impl Iterator<Item = u64>, parts: usize) -> Vec<f32> {
     values.flat_map(|v| (0..parts).map(move |p| ((v >> (16 * p)) & 0xFFFF) as f32)).collect()
 }
 
-fn join(values: &[f32], parts: usize) -> Result<Vec<u64>> {
+pub(crate) fn join(values: &[f32], parts: usize) -> Result<Vec<u64>> {
     let whole = |v: &f32| (0.0..65536.0).contains(v) && v.fract() == 0.0;
     if !values.iter().all(whole) || !values.len().is_multiple_of(parts) {
-        return Err(Error::mismatch("random codebook: expected whole numbers from 0 to 65535"));
+        return Err(Error::mismatch("codebook: expected whole numbers from 0 to 65535"));
     }
     let one = |c: &[f32]| c.iter().rev().fold(0u64, |sum, &v| (sum << 16) | v as u64);
     Ok(values.chunks(parts).map(one).collect())

@@ -1,14 +1,20 @@
 //! One level of k-means over residuals: start, pass over the rows, updates.
 //!
+//! `balanced`, `constrained` and `transport` are levels whose codes have bounded numbers of rows.
+//!
 //! The `pass` is the only expensive part and both updates share it: `lloyd` runs it over all
 //! rows, `mini_batch` over drawn ones. Rows are cut into chunks of a fixed size and partial sums
 //! are added in chunk order, so the number of threads changes no bit of the result.
 
+pub(crate) mod balanced;
 pub(crate) mod centroids;
+pub(crate) mod constrained;
 pub(crate) mod lloyd;
+pub(crate) mod means;
 pub(crate) mod mini_batch;
 pub(crate) mod pass;
 pub(crate) mod start;
+pub(crate) mod transport;
 
 pub use centroids::Centroids;
 pub use lloyd::DeadCode;

@@ -7,11 +7,12 @@
 //! rarely spends two centroids on one cluster. Cost `n0 K D` a candidate.
 
 use super::{squared_distance, squared_norm};
+use crate::residual::Entering;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use sidereal_core::Matrix;
+use sidereal_core::{Matrix, Result};
 use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
 
 /// How the first centroids are chosen.
@@ -44,6 +45,31 @@ impl Candidates {
             Candidates::Fixed(n) => n as usize,
         }
     }
+}
+
+/// Rows that first centroids are drawn from when nothing else is asked for (GRID).
+const USUAL_ROWS: usize = 3072;
+
+/// First centroids of a level from a sample of at most 3072 rows, or `width` where that is more.
+pub(crate) fn first_centroids(
+    source: &Entering<'_>,
+    start: Start,
+    width: usize,
+    candidates: Candidates,
+    rng: &mut ChaCha8Rng,
+) -> Result<Matrix> {
+    let rows = sample(source.len(), USUAL_ROWS.max(width), rng);
+    Ok(choose(start, &source.gather(&rows)?, width, candidates, rng))
+}
+
+/// `wanted` of `rows` rows in rising order; all of them where there are no more.
+pub(crate) fn sample(rows: usize, wanted: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
+    if wanted >= rows {
+        return (0..rows as u32).collect();
+    }
+    let mut drawn = rand::seq::index::sample(rng, rows, wanted).into_vec();
+    drawn.sort_unstable();
+    drawn.into_iter().map(|r| r as u32).collect()
 }
 
 /// `width` centroids of shape `width x D` from `buffer`, which has at least `width` rows.

@@ -64,7 +64,7 @@ impl SidReport {
         }
         let order = by_codes(codes);
         let buckets = groups(codes, &order).map(<[u32]>::len);
-        Self::build(codes.rows(), |i| codes.row(i), buckets, widths)
+        Self::build(codes.rows(), |i| codes.sid(i), buckets, widths)
     }
 
     /// Of a finished table; a level is as wide as its largest code asks for.

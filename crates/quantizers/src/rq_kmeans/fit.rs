@@ -186,15 +186,11 @@ impl RqKMeans {
         seed: u64,
     ) -> Result<Matrix> {
         let mut rng = seed::stream(seed, "rq-kmeans-start", level as u64);
-        let n = source.len();
-        let wanted = self.options.start_rows as usize;
-        let rows: Vec<u32> = if wanted == 0 || wanted >= n {
-            (0..n as u32).collect()
-        } else {
-            let mut rows = rand::seq::index::sample(&mut rng, n, wanted).into_vec();
-            rows.sort_unstable();
-            rows.into_iter().map(|r| r as u32).collect()
+        let wanted = match self.options.start_rows {
+            0 => source.len(),
+            rows => rows as usize,
         };
+        let rows = start::sample(source.len(), wanted, &mut rng);
         let candidates = match self.options.start_candidates {
             0 => Candidates::ByWidth,
             n => Candidates::Fixed(n),
