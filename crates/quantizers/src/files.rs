@@ -12,6 +12,7 @@ use crate::fsq::{FsqCodebook, Rounding};
 use crate::hierarchical_kmeans::{self, HierarchicalCodebook};
 use crate::lfq::{LfqCodebook, Signs};
 use crate::mpq::{Experts, MpqCodebook};
+use crate::graph_rq_vae::{self, GraphRqVaeCodebook};
 use crate::opq::{self, OpqCodebook};
 use crate::pq::{self, PqCodebook};
 use crate::random::{self, RandomCodebook};
@@ -95,6 +96,8 @@ pub fn codebook_from_tensors(tensors: Vec<(String, Matrix)>) -> Result<Box<dyn C
     }
     if is(Experts::MARK) {
         return Ok(Box::new(MpqCodebook::from_tensors(tensors)?));
+    if has(graph_rq_vae::FIRST) {
+        return Ok(Box::new(GraphRqVaeCodebook::from_tensors(tensors)?));
     }
     if has(rq_vae::FIRST) {
         return Ok(Box::new(RqVaeCodebook::from_tensors(tensors)?));

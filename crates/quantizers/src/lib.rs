@@ -11,6 +11,11 @@
 //! | [`capacity`] | what the two share, and their codebook |
 //! | [`hierarchical_kmeans`] | a tree of clusters: IDs of variable length |
 //! | [`rq_vae`] | encoder, residual codebooks and decoder, trained together |
+//! | [`rvq`] | residual codebooks that learn by gradients, level after level |
+//! | [`contrastive`] | an RQ-VAE with losses over the batch: domains, collaborative vectors, diversity |
+//! | [`rq_kmeans_plus`] | an RQ-VAE that starts from the codes of a residual quantizer |
+//! | [`sim_vq`] | an RQ-VAE whose codebooks are a frozen matrix times a learned one |
+//! | [`graph_rq_vae`] | an RQ-VAE on the vectors of a graph of users and items |
 //! | [`pq`] | product quantization: one k-means a part of the vector |
 //! | [`opq`] | product quantization behind a learned rotation |
 //! | [`fsq`] | bounded and rounded latents: no codebook |
@@ -23,7 +28,6 @@
 //! | [`residual`] | the residual loop and the codebook it reads |
 //! | [`kmeans`] | one level of k-means: start, pass over the rows, updates |
 //! | [`gradient`] | how a gradient passes the choice of a code |
-//! | [`rvq`] | loss and gradients of one level of residual vector quantization |
 //! | [`sinkhorn`] | balanced assignment of rows to codes |
 //! | [`continuous`] | items as sets of real vectors |
 //! | [`identifiers`] | collision policies |
@@ -39,10 +43,12 @@ pub mod compositions;
 pub mod constrained_rq_kmeans;
 pub mod continuous;
 mod digits;
+pub mod contrastive;
 pub mod files;
 pub mod fsq;
 pub mod gradient;
 pub mod hierarchical_kmeans;
+pub mod graph_rq_vae;
 pub mod identifiers;
 pub mod kmeans;
 mod levels;
@@ -55,8 +61,10 @@ pub mod report;
 pub mod residual;
 pub mod residual_fsq;
 pub mod rq_kmeans;
+pub mod rq_kmeans_plus;
 pub mod rq_vae;
 pub mod rvq;
+pub mod sim_vq;
 pub mod sinkhorn;
 pub mod tables;
 mod training;
@@ -66,6 +74,13 @@ pub use balanced_rq_kmeans::{BalancedRqKMeans, BalancedRqKMeansOptions};
 pub use capacity::{Assignment, CapacityCodebook};
 pub use compositions::{
     Grouped, GroupedCodebook, GroupedOptions, Residual, ResidualOptions, StackedCodebook,
+pub use contrastive::{ContrastiveRqVae, ContrastiveRqVaeOptions};
+pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
+pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
+pub use graph_rq_vae::{GraphRqVae, GraphRqVaeCodebook, GraphRqVaeOptions};
+pub use identifiers::{
+    Keep, Ordinal, OrdinalOptions, OrdinalStart, Popularity, PopularityOptions, SecondBest,
+    SecondBestOptions, Table, TableOptions, Tolerate, TolerateOptions,
 };
 pub use constrained_rq_kmeans::{ConstrainedRqKMeans, ConstrainedRqKMeansOptions};
 pub use continuous::{ContinuousIds, ScoredItem, set_weights};
@@ -93,8 +108,10 @@ pub use report::{AnalysisInput, LevelReport, SidAnalysis, SidReport};
 pub use residual::{ResidualCodebook, ResidualScale};
 pub use residual_fsq::{ResidualFsq, ResidualFsqCodebook, ResidualFsqOptions};
 pub use rq_kmeans::{RqKMeans, RqKMeansOptions};
+pub use rq_kmeans_plus::{RqKMeansPlus, RqKMeansPlusOptions};
 pub use rq_vae::{RqVae, RqVaeCodebook, RqVaeOptions};
-pub use rvq::{LevelLoss, level_loss};
+pub use rvq::{LevelLoss, Rvq, RvqOptions, level_loss};
+pub use sim_vq::{SimVq, SimVqOptions};
 pub use tables::{Keys, export, import};
 
 use sidereal_core::{Catalog, Entry, Identifier, Quantizer, Result};
@@ -141,6 +158,46 @@ pub fn register(quantizers: &mut Catalog<dyn Quantizer>) -> Result<()> {
         origin,
         "Encoder, residual codebooks and decoder, trained together (arXiv 2203.01941, 2305.05065).",
         |options: RqVaeOptions, _: &()| Ok(Box::new(RqVae::new(options)?) as Box<dyn Quantizer>),
+    ))?;
+    quantizers.add(Entry::new(
+        "rvq",
+        origin,
+        "Residual codebooks that learn by gradients, level after level (arXiv 2507.22224).",
+        |options: RvqOptions, _: &()| Ok(Box::new(Rvq::new(options)?) as Box<dyn Quantizer>),
+    ))?;
+    quantizers.add(Entry::new(
+        "contrastive-rq-vae",
+        origin,
+        "RQ-VAE with losses over the batch: domains, collaborative vectors, diversity of codes \
+         (arXiv 2507.12871, 2405.07314).",
+        |options: ContrastiveRqVaeOptions, _: &()| {
+            Ok(Box::new(ContrastiveRqVae::new(options)?) as Box<dyn Quantizer>)
+        },
+    ))?;
+    quantizers.add(Entry::composite(
+        "rq-kmeans-plus",
+        origin,
+        "RQ-VAE that starts as the identity, with the codes of a residual quantizer \
+         (arXiv 2510.24431).",
+        |options: RqKMeansPlusOptions, context: &(), all| {
+            let start = all.build(&options.start.spec("quantizer.start")?, context)?;
+            Ok(Box::new(RqKMeansPlus::new(options, start)?) as Box<dyn Quantizer>)
+        },
+    ))?;
+    quantizers.add(Entry::new(
+        "sim-vq",
+        origin,
+        "RQ-VAE whose codebooks are a frozen matrix times a learned one (arXiv 2411.02038).",
+        |options: SimVqOptions, _: &()| Ok(Box::new(SimVq::new(options)?) as Box<dyn Quantizer>),
+    ))?;
+    quantizers.add(Entry::new(
+        "graph-rq-vae",
+        origin,
+        "RQ-VAE on item vectors that a graph network made of features and interactions \
+         (arXiv 2404.16555).",
+        |options: GraphRqVaeOptions, _: &()| {
+            Ok(Box::new(GraphRqVae::new(options)?) as Box<dyn Quantizer>)
+        },
     ))?;
     quantizers.add(Entry::new(
         "pq",

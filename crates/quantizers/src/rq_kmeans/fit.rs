@@ -178,7 +178,7 @@ impl RqKMeans {
         }
     }
 
-    fn first_centroids(
+    pub(crate) fn first_centroids(
         &self,
         source: &Entering<'_>,
         level: usize,

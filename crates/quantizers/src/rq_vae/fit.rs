@@ -10,8 +10,10 @@ use crate::blocks::distinct_rows;
 use crate::levels::check_enough;
 use crate::residual::{ResidualCodebook, ResidualScale, check_vectors};
 use crate::rq_kmeans::{RqKMeans, RqKMeansOptions};
+use sidereal_core::component::Inner;
 use sidereal_core::{
-    Codebook, Matrix, MatrixRef, Quantizer, QuantizerInput, Result, Run, Silent, seed,
+    Codebook, Error, Matrix, MatrixRef, Options, Quantizer, QuantizerInput, Result, Run, Silent,
+    seed,
 };
 use sidereal_nn::kernels::activation::Activation;
 use sidereal_nn::{Init, Params, parallel};
@@ -133,6 +135,27 @@ impl RqVae {
         let recipe = Recipe::new("rq-vae", &self.options);
         parallel::pool(run.threads)?.install(|| recipe.fit(input.vectors, run))
     }
+}
+
+/// An RQ-VAE that stands in the option `vae` of another quantizer.
+///
+/// `change` sets what the other quantizer decides.
+///
+/// Errors: another component than `rq-vae`; its own, with keys under `quantizer.vae`.
+pub(crate) fn inner_rq_vae(inner: &Inner, change: impl FnOnce(&mut RqVaeOptions)) -> Result<RqVae> {
+    let spec = inner.spec("quantizer.vae")?;
+    if spec.name != "rq-vae" {
+        let message = format!("got `{}`; expected `rq-vae`, or a table of that type", spec.name);
+        return Err(Error::config("quantizer.vae.type", message));
+    }
+    let mut options = RqVaeOptions::from_spec(&spec)?;
+    change(&mut options);
+    RqVae::new(options).map_err(|e| match e {
+        Error::Config { key, message } => {
+            Error::Config { key: key.replacen("quantizer.", "quantizer.vae.", 1), message }
+        }
+        other => other,
+    })
 }
 
 /// Sets the first codes of all levels, or of the first where levels learn one after the other.

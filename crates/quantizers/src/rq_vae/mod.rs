@@ -48,8 +48,7 @@ pub use chunk::BatchRows;
 pub(crate) use codebook::FIRST;
 pub use codebook::RqVaeCodebook;
 pub use fit::RqVae;
-#[allow(unused_imports)]
-pub(crate) use fit::{Extend, Order, Recipe};
+pub(crate) use fit::{Recipe, inner_rq_vae};
 pub use linear::LinearCodes;
 pub use loss::{CodebookUpdate, Estimator, Losses, RqVaeLoss};
 pub use model::{EncoderForm, RqVaeModel, RqVaeShape};
