@@ -57,7 +57,7 @@ impl ContinuousIds {
     ///
     /// Errors: a width that K does not divide, values that are not finite.
     pub fn new(values: Matrix, slots: usize) -> Result<Self> {
-        if slots == 0 || values.cols() == 0 || values.cols() % slots != 0 {
+        if slots == 0 || values.cols() == 0 || !values.cols().is_multiple_of(slots) {
             return Err(Error::mismatch(format!(
                 "continuous IDs: {} columns are not {slots} tokens of one width",
                 values.cols()

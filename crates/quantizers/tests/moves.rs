@@ -114,7 +114,7 @@ fn the_nearest_keeps_the_others_take_what_is_free() {
     assert_eq!(separate(&line(), &x, Keep::Nearest, &[0; 3]).unwrap().data(), [0, 2, 1]);
     let x = matrix(4, 1, &[1.0; 4]);
     let message = separate(&line(), &x, Keep::Nearest, &[0; 4]).unwrap_err().to_string();
-    assert!(message.contains("4 items") && message.contains("3 tuples"), "{message}");
+    assert!(message.contains("4 items") && message.contains("3 free tuples"), "{message}");
 }
 
 #[test]
