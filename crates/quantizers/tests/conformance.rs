@@ -10,7 +10,7 @@
 mod inputs;
 
 use inputs::{Given, real_or_mixture, uniform};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sidereal_core::{
     Catalog, Category, Codebook, Codes, Error, Matrix, Quantizer, QuantizerInput, Result, Run, Spec,
 };
@@ -41,31 +41,41 @@ enum Size {
 
 /// The defaults of a quantizer, made small.
 fn spec(name: &str, size: Size) -> Spec {
+    Spec { options: small(&catalog(), name, size), ..Spec::new("quantizer", name) }
+}
+
+fn small(catalog: &Catalog<dyn Quantizer>, name: &str, size: Size) -> Map<String, Value> {
     let width = if size == Size::Small { 16 } else { 1 };
-    let catalog = catalog();
-    let entry = catalog.get(name).unwrap();
-    let mut spec = Spec::new("quantizer", name);
-    for option in &entry.options {
-        let list = matches!(&option.default, Value::Array(v) if v.iter().all(Value::is_u64));
-        let small = match option.name {
+    let table = |inner: &Value| {
+        let name = inner.as_str().unwrap_or_else(|| inner["type"].as_str().unwrap());
+        let mut table = small(catalog, name, size);
+        table.insert("type".into(), name.into());
+        Value::Object(table)
+    };
+    let mut options = Map::new();
+    for option in &catalog.get(name).unwrap().options {
+        let value = match (option.name, &option.default) {
+            // Quantizers inside: those of the default, made small.
+            (_, inner) if option.ty.replace(' ', "") == "Inner" => table(inner),
+            // One level in every group, so that codes of reconstructions are known.
+            ("parts", _) => json!(vec![json!({"type": "rq-kmeans", "levels": [width]}); 4]),
+            (_, Value::Array(inner)) if option.ty.replace(' ', "") == "Vec<Inner>" => {
+                inner.iter().map(table).collect()
+            }
             // Values of a latent's dimensions, which have no smaller form.
-            "levels" if name.ends_with("fsq") => continue,
-            "levels" if list => json!([width, width, width]),
-            "levels" => json!([
-                {"type": "rq-kmeans", "levels": [width]},
-                {"type": "opq", "levels": [width, width], "rotations": 2},
-            ]),
-            "parts" => json!(vec![json!({"type": "rq-kmeans", "levels": [width]}); 4]),
-            "hidden" => json!([32]),
-            "latent" | "code_width" => json!(8),
-            "epochs" => json!(40),
-            "batch" => json!(256),
-            "rotations" => json!(3),
+            ("levels", _) if name.ends_with("fsq") => continue,
+            ("levels", _) => json!([width, width, width]),
+            ("hidden", _) => json!([32]),
+            ("latent" | "code_width", _) => json!(8),
+            ("epochs", _) => json!(40),
+            ("steps", _) => json!(120),
+            ("batch", _) => json!(256),
+            ("rotations", _) => json!(3),
             _ => continue,
         };
-        spec = spec.with(option.name, small);
+        options.insert(option.name.into(), value);
     }
-    spec
+    options
 }
 
 fn fit(spec: &Spec, x: &Given, threads: usize) -> Result<Box<dyn Codebook>> {

@@ -67,11 +67,12 @@ impl Parts {
 
     /// Tensors of all parts, `{prefix}{part}.{name}`.
     pub fn tensors(&self, prefix: &str) -> Vec<(String, Matrix)> {
-        let named = |(m, book): (usize, &Box<dyn Codebook>)| {
+        let mut out = Vec::new();
+        for (m, book) in self.books.iter().enumerate() {
             let tensors = book.tensors().into_iter();
-            tensors.map(move |(name, t)| (format!("{prefix}{m}.{name}"), t)).collect::<Vec<_>>()
-        };
-        self.books.iter().enumerate().flat_map(named).collect()
+            out.extend(tensors.map(|(name, t)| (format!("{prefix}{m}.{name}"), t)));
+        }
+        out
     }
 
     /// From what [`Parts::tensors`] gives.
