@@ -1,4 +1,4 @@
-//! Item encoders: text, precomputed and sentence-transformer vectors.
+//! Item encoders: vectors of texts, files, interactions and several of them.
 //!
 //! | name | from | needs |
 //! |---|---|---|

@@ -146,7 +146,7 @@ fn places(n: usize, window: usize, mut number: usize) -> [usize; 2] {
         distance += 1;
     }
     let (a, b) = (number / 2, number / 2 + distance);
-    if number % 2 == 0 { [a, b] } else { [b, a] }
+    if number.is_multiple_of(2) { [a, b] } else { [b, a] }
 }
 
 #[cfg(test)]
