@@ -9,7 +9,7 @@ use map::Palette;
 use sidereal_core::{Error, Result};
 use sidereal_experiment::ids::Subject;
 use sidereal_quantizers::report::Prefixes;
-use svg::{Bars, Chart, Series, escape};
+use svg::{Bars, Chart, Heights, Series, escape};
 
 /// Sizes of buckets that have a bar of their own; larger ones go by powers of two.
 const SINGLE: usize = 4;
@@ -116,6 +116,7 @@ fn curves(tables: &[Judged]) -> String {
                 let p = t.analysis.prediction.iter().flat_map(|p| &p.contexts);
                 p.map(|c| (c.length, Some(c.bits))).collect()
             }),
+            heights: Heights::Linear,
             reference: Some((0.0, "popularity")),
         },
         Chart {
@@ -126,6 +127,7 @@ fn curves(tables: &[Judged]) -> String {
                 let p = t.analysis.prediction.iter().flat_map(|p| &p.levels);
                 p.map(|c| (c.length, Some(c.bits))).collect()
             }),
+            heights: Heights::Linear,
             reference: Some((0.0, "none")),
         },
         Chart {
@@ -136,6 +138,7 @@ fn curves(tables: &[Judged]) -> String {
                 let l = t.analysis.nearness.iter().flat_map(|n| &n.lengths);
                 l.map(|l| (l.length, l.auc)).collect()
             }),
+            heights: Heights::Linear,
             reference: Some((0.5, "chance")),
         },
         Chart {
@@ -146,6 +149,7 @@ fn curves(tables: &[Judged]) -> String {
                 let l = t.analysis.nearness.iter().flat_map(|n| &n.lengths);
                 l.map(|l| (l.length, l.at_least)).collect()
             }),
+            heights: Heights::Linear,
             reference: None,
         },
         Chart {
@@ -157,6 +161,7 @@ fn curves(tables: &[Judged]) -> String {
                 let l = t.analysis.behaviour.iter().flat_map(|b| &b.lengths);
                 l.map(|l| (l.length, l.pmi_bits)).collect()
             }),
+            heights: Heights::Linear,
             reference: Some((0.0, "chance")),
         },
         Chart {
@@ -168,6 +173,7 @@ fn curves(tables: &[Judged]) -> String {
                 let best = |l| (l, taxonomy.and_then(|t| t.best(l)));
                 (1..=t.analysis.shape.prefixes.len()).map(best).collect()
             }),
+            heights: Heights::Linear,
             reference: Some((0.0, "chance")),
         },
     ];
@@ -188,9 +194,10 @@ fn usage(tables: &[Judged]) -> String {
         };
         let chart = Chart {
             title: &format!("Use of the codes: {}", table.name),
-            note: "Items on each code, the most used first; a flat line uses all alike.",
+            note: "Items on each code, on a logarithmic scale; a flat line uses all alike.",
             x: "codes, the most used first",
             series: table.usage.iter().enumerate().take(8).map(level).collect(),
+            heights: Heights::Logarithmic,
             reference: None,
         };
         out.push_str(&chart.card());
@@ -203,6 +210,7 @@ fn usage(tables: &[Judged]) -> String {
         series: lines(tables, |t| {
             t.analysis.shape.prefixes.iter().map(|p| (p.length, Some(p.gini))).collect()
         }),
+        heights: Heights::Linear,
         reference: None,
     };
     out.push_str(&chart.card());
@@ -249,6 +257,7 @@ fn agreement(report: &Report) -> String {
                called.",
         x: "codes of the prefix",
         series: report.stability.iter().enumerate().take(8).map(series).collect(),
+        heights: Heights::Linear,
         reference: Some((0.0, "chance")),
     }
     .card()

@@ -8,7 +8,7 @@ const LEFT: f64 = 48.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 36.0;
-/// Curves with more points have no dots.
+/// Charts with longer curves have no dots and no table.
 const DOTS: usize = 24;
 
 /// A named line.
@@ -21,6 +21,15 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
+/// How values become heights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heights {
+    /// As they are, with 0 or the reference on the axis.
+    Linear,
+    /// Their logarithms; for counts, from 1.
+    Logarithmic,
+}
+
 /// A chart of lines over one x axis.
 pub struct Chart<'a> {
     /// What it shows.
@@ -31,6 +40,8 @@ pub struct Chart<'a> {
     pub x: &'a str,
     /// Lines; those without points are left out.
     pub series: Vec<Series>,
+    /// Scale of y.
+    pub heights: Heights,
     /// A value of y that means something, with its name.
     pub reference: Option<(f64, &'a str)>,
 }
@@ -105,11 +116,15 @@ impl Chart<'_> {
             points().map(of).reduce(pick).unwrap_or(0.0)
         };
         let (x0, x1) = (bound(|p| p.0, f64::min), bound(|p| p.0, f64::max));
+        let log = self.heights == Heights::Logarithmic;
+        let height = |v: f64| if log { v.max(1.0).log10() } else { v };
         let reference = self.reference.map(|r| r.0);
         // Zero belongs to every axis of y, or where a reference stands for it, the reference.
         let base = reference.unwrap_or(0.0);
-        let (mut y0, mut y1) =
-            (bound(|p| p.1, f64::min).min(base), bound(|p| p.1, f64::max).max(base));
+        let (mut y0, mut y1) = (
+            height(bound(|p| p.1, f64::min)).min(base),
+            height(bound(|p| p.1, f64::max)).max(base),
+        );
         let room = ((y1 - y0) * 0.06).max(1e-9);
         y1 += room;
         if y0 < base {
@@ -122,24 +137,30 @@ impl Chart<'_> {
             true => (0..=(x1 - x0) as usize).map(|i| x0 + i as f64).collect(),
             false => ticks(x0, x1, 5),
         };
-        let mut svg = axes(&x, &y, &x_ticks, self.x);
-        if let Some((value, name)) = self.reference {
+        let y_ticks: Vec<(f64, String)> = match log {
+            true => (0..=y1 as i32).map(|p| (f64::from(p), short(10f64.powi(p)))).collect(),
+            false => ticks(y0, y1, 5).into_iter().map(|v| (v, short(v))).collect(),
+        };
+        let mut svg = axes(&x, &y, &x_ticks, &y_ticks, self.x);
+        let dots = series.iter().all(|s| s.points.len() <= DOTS);
+        if let Some(value) = reference {
             let at = y.at(value);
             let _ = write!(
                 svg,
-                "<line class=\"reference\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
-                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                WIDTH - RIGHT,
-                WIDTH - RIGHT,
-                at - 4.0,
-                escape(name)
+                "<line class=\"reference\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>",
+                WIDTH - RIGHT
             );
         }
         for s in &series {
-            svg.push_str(&curve(s, &x, &y));
+            svg.push_str(&curve(s, &x, &|v| y.at(height(v)), dots));
         }
-        card(self.title, self.note, &legend(&series), &frame(WIDTH, HEIGHT, self.title, &svg))
-            .replace("</section>", &format!("{}</section>", self.data(&series)))
+        card(
+            self.title,
+            self.note,
+            &legend(&series, self.reference.map(|r| r.1)),
+            &frame(WIDTH, HEIGHT, self.title, &svg),
+        )
+        .replace("</section>", &format!("{}</section>", self.data(&series)))
     }
 
     /// The numbers, where they are few.
@@ -186,12 +207,15 @@ pub fn frame(width: f64, height: f64, title: &str, content: &str) -> String {
     )
 }
 
-fn legend(series: &[&Series]) -> String {
-    if series.len() < 2 {
-        return String::new();
+fn legend(series: &[&Series], reference: Option<&str>) -> String {
+    let mut entries = String::new();
+    if series.len() > 1 {
+        series.iter().for_each(|s| entries.push_str(&entry(s.color, &s.name)));
     }
-    let entry = |s: &&Series| entry(s.color, &s.name);
-    format!("<ul class=\"legend\">{}</ul>", series.iter().map(entry).collect::<String>())
+    if let Some(name) = reference {
+        let _ = write!(entries, "<li><b></b><span>{}</span></li>", escape(name));
+    }
+    if entries.is_empty() { entries } else { format!("<ul class=\"legend\">{entries}</ul>") }
 }
 
 /// One line of a legend.
@@ -199,18 +223,17 @@ pub fn entry(color: usize, name: &str) -> String {
     format!("<li style=\"color:var(--c{})\"><i></i><span>{}</span></li>", color % 8, escape(name))
 }
 
-fn axes(x: &Scale, y: &Scale, x_ticks: &[f64], name: &str) -> String {
+fn axes(x: &Scale, y: &Scale, x_ticks: &[f64], y_ticks: &[(f64, String)], name: &str) -> String {
     let mut out = String::new();
-    for v in ticks(y.low, y.high, 4) {
-        let at = y.at(v);
+    for (v, text) in y_ticks {
+        let at = y.at(*v);
         let _ = write!(
             out,
             "<line class=\"grid-line\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
-             <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+             <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
             WIDTH - RIGHT,
             LEFT - 6.0,
-            at + 3.5,
-            short(v)
+            at + 3.5
         );
     }
     let bottom = HEIGHT - BOTTOM;
@@ -235,24 +258,24 @@ fn axes(x: &Scale, y: &Scale, x_ticks: &[f64], name: &str) -> String {
     out
 }
 
-fn curve(s: &Series, x: &Scale, y: &Scale) -> String {
+fn curve(s: &Series, x: &Scale, y: &dyn Fn(f64) -> f64, dots: bool) -> String {
     let mut path = String::new();
     for (i, p) in s.points.iter().enumerate() {
-        let _ = write!(path, "{}{:.1} {:.1}", if i == 0 { "M" } else { "L" }, x.at(p.0), y.at(p.1));
+        let _ = write!(path, "{}{:.1} {:.1}", if i == 0 { "M" } else { "L" }, x.at(p.0), y(p.1));
     }
     let mut out = format!(
         "<g style=\"color:var(--c{})\"><path class=\"curve\" d=\"{path}\"><title>{}</title></path>",
         s.color % 8,
         escape(&s.name)
     );
-    if s.points.len() <= DOTS {
+    if dots {
         for p in &s.points {
             let _ = write!(
                 out,
                 "<circle class=\"dot\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\"><title>{}: {} at \
                  {}</title></circle>",
                 x.at(p.0),
-                y.at(p.1),
+                y(p.1),
                 escape(&s.name),
                 short(p.1),
                 short(p.0)
@@ -383,6 +406,7 @@ mod tests {
             note: "",
             x: "x",
             series: vec![Series { name: "<a&b>".into(), color: 9, points }],
+            heights: Heights::Linear,
             reference: Some((0.5, "chance")),
         };
         let html = chart(vec![(1.0, 0.5), (2.0, 0.75)]).card();
