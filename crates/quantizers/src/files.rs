@@ -9,10 +9,10 @@ use crate::autoencoder::Bottleneck;
 use crate::capacity::CapacityCodebook;
 use crate::compositions::{self, GroupedCodebook, StackedCodebook};
 use crate::fsq::{FsqCodebook, Rounding};
+use crate::graph_rq_vae::{self, GraphRqVaeCodebook};
 use crate::hierarchical_kmeans::{self, HierarchicalCodebook};
 use crate::lfq::{LfqCodebook, Signs};
 use crate::mpq::{Experts, MpqCodebook};
-use crate::graph_rq_vae::{self, GraphRqVaeCodebook};
 use crate::opq::{self, OpqCodebook};
 use crate::pq::{self, PqCodebook};
 use crate::random::{self, RandomCodebook};
@@ -96,6 +96,7 @@ pub fn codebook_from_tensors(tensors: Vec<(String, Matrix)>) -> Result<Box<dyn C
     }
     if is(Experts::MARK) {
         return Ok(Box::new(MpqCodebook::from_tensors(tensors)?));
+    }
     if has(graph_rq_vae::FIRST) {
         return Ok(Box::new(GraphRqVaeCodebook::from_tensors(tensors)?));
     }

@@ -42,13 +42,13 @@ pub mod capacity;
 pub mod compositions;
 pub mod constrained_rq_kmeans;
 pub mod continuous;
-mod digits;
 pub mod contrastive;
+mod digits;
 pub mod files;
 pub mod fsq;
 pub mod gradient;
-pub mod hierarchical_kmeans;
 pub mod graph_rq_vae;
+pub mod hierarchical_kmeans;
 pub mod identifiers;
 pub mod kmeans;
 mod levels;
@@ -74,19 +74,14 @@ pub use balanced_rq_kmeans::{BalancedRqKMeans, BalancedRqKMeansOptions};
 pub use capacity::{Assignment, CapacityCodebook};
 pub use compositions::{
     Grouped, GroupedCodebook, GroupedOptions, Residual, ResidualOptions, StackedCodebook,
-pub use contrastive::{ContrastiveRqVae, ContrastiveRqVaeOptions};
-pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
-pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
-pub use graph_rq_vae::{GraphRqVae, GraphRqVaeCodebook, GraphRqVaeOptions};
-pub use identifiers::{
-    Keep, Ordinal, OrdinalOptions, OrdinalStart, Popularity, PopularityOptions, SecondBest,
-    SecondBestOptions, Table, TableOptions, Tolerate, TolerateOptions,
 };
 pub use constrained_rq_kmeans::{ConstrainedRqKMeans, ConstrainedRqKMeansOptions};
 pub use continuous::{ContinuousIds, ScoredItem, set_weights};
+pub use contrastive::{ContrastiveRqVae, ContrastiveRqVaeOptions};
 pub use files::{codebook_from_tensors, load_codebook, load_sids, save_codebook, save_sids};
 pub use fsq::{Fsq, FsqCodebook, FsqOptions};
 pub use gradient::{GradientStrategy, RotationTrick, StraightThrough};
+pub use graph_rq_vae::{GraphRqVae, GraphRqVaeCodebook, GraphRqVaeOptions};
 pub use hierarchical_kmeans::{
     HierarchicalCodebook, HierarchicalKMeans, HierarchicalKMeansOptions,
 };

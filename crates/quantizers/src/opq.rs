@@ -27,7 +27,7 @@ use crate::kmeans::centroids::Centroids;
 use crate::kmeans::lloyd::{Lloyd, Stop};
 use crate::kmeans::pass::{Assigned, Collect, Scratch, pass};
 use crate::pq::{Pq, PqCodebook, PqOptions, columns, cut};
-use crate::residual::{Entering, ResidualCodebook, ResidualScale, check_prefixes, check_vectors};
+use crate::residual::{Entering, ResidualCodebook, ResidualScale, check_vectors};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sidereal_core::{
