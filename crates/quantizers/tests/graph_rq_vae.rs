@@ -6,8 +6,8 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use serde_json::json;
 use sidereal_core::{
-    Catalog, Codebook, Codes, EncoderInput, ItemId, ItemTable, Matrix, Quantizer, QuantizerInput,
-    Run, Sequences, Spec, StringColumn, seed,
+    Catalog, Codebook, Codes, EncoderInput, Event, ItemId, ItemTable, Matrix, Observer, Quantizer,
+    QuantizerInput, Run, Sequences, Spec, StringColumn, seed,
 };
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::{Params, Pass};
@@ -17,6 +17,7 @@ use sidereal_quantizers::graph_rq_vae::bpr::{
 use sidereal_quantizers::graph_rq_vae::sage::{Means, Sage, SageLayer, SageShape, SageState};
 use sidereal_quantizers::{load_codebook, save_codebook};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 fn histories(rows: &[&[u32]]) -> Sequences {
     let mut out = Sequences::default();
@@ -284,6 +285,18 @@ fn a_large_graph_has_the_same_bits_on_any_number_of_threads() {
     assert!(on(2) == one && on(3) == one);
 }
 
+/// Keeps the last warning.
+#[derive(Default)]
+struct Heard(Mutex<String>);
+
+impl Observer for Heard {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::Warning(text) = event {
+            *self.0.lock().unwrap() = text.to_string();
+        }
+    }
+}
+
 #[test]
 fn bad_options_and_inputs_are_named() {
     let says = |spec: Spec| build(&spec).err().unwrap().to_string();
@@ -310,9 +323,13 @@ fn bad_options_and_inputs_are_named() {
     let few = draws(5, 6, 1);
     let input = QuantizerInput { vectors: few.view(), ..world.input() };
     assert!(fit(&input).contains("5 vectors for 60 items"));
-    // Nobody has anything left to recommend.
+    // Nobody has anything left to recommend: a warning, and features alone.
     let none = World { train: histories(&[&[], &[]]), ..self::world(true, true) };
-    assert!(fit(&none.input()).contains("teaches nothing"));
+    let heard = Heard::default();
+    let run = Run { observer: &heard, ..Run::quiet(1) };
+    let book = build(&small()).unwrap().fit(&none.input(), &run).unwrap();
+    assert_eq!(book.quantize(&none.input()).unwrap().rows(), 60);
+    assert!(heard.0.lock().unwrap().contains("teaches nothing"));
     let run = Run::quiet(1);
     run.cancel.cancel();
     let stopped = build(&small()).unwrap().fit(&world.input(), &run).err().unwrap().to_string();
