@@ -96,7 +96,7 @@ fn gradients_agree_with_differences() {
             bpr(&all, state.output(), 3, 4, &mut [0.0; 27])
         };
         let (mut wrong, mut large) = (Vec::new(), 0);
-        for i in 0..grads.len() {
+        for (i, &got) in grads.iter().enumerate() {
             let before = sage.params().values()[i];
             let mut at = |h: f32| {
                 sage.params_mut().values_mut()[i] = before + h;
@@ -104,7 +104,7 @@ fn gradients_agree_with_differences() {
             };
             let slope = (at(2e-3) - at(-2e-3)) / 4e-3;
             sage.params_mut().values_mut()[i] = before;
-            let got = f64::from(grads[i]);
+            let got = f64::from(got);
             large += usize::from(got.abs() > 1e-2);
             if (slope - got).abs() > 1e-3 * (1.0 + slope.abs()) {
                 wrong.push((sage.params().name_at(i).to_string(), slope, got));

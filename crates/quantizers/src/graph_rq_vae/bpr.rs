@@ -126,7 +126,7 @@ pub fn train(
         let mut mean = 0.0;
         for (b, listed) in order.chunks(o.batch as usize).enumerate() {
             run.check()?;
-            let step = u64::from(epoch) << 32 | b as u64;
+            let step = (u64::from(epoch) << 32) | b as u64;
             let dropout = rates(o.dropout, seed::key(run.seed, "graph-dropout", step));
             batch.clear();
             batch.extend(listed.iter().map(|&t| all[t as usize]));
