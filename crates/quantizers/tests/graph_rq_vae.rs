@@ -5,6 +5,7 @@
 use rand::Rng;
 use rand::seq::SliceRandom;
 use serde_json::json;
+use sidereal_core::component::Inner;
 use sidereal_core::{
     Catalog, Codebook, Codes, EncoderInput, Event, ItemId, ItemTable, Matrix, Observer, Quantizer,
     QuantizerInput, Run, Sequences, Spec, StringColumn, seed,
@@ -15,7 +16,7 @@ use sidereal_quantizers::graph_rq_vae::bpr::{
     BprOptions, Triple, bpr, item_vectors, train, triples,
 };
 use sidereal_quantizers::graph_rq_vae::sage::{Means, Sage, SageLayer, SageShape, SageState};
-use sidereal_quantizers::{load_codebook, save_codebook};
+use sidereal_quantizers::{GraphRqVae, GraphRqVaeOptions, load_codebook, save_codebook};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -222,6 +223,35 @@ fn codes_follow_features_and_graph() {
     assert!(both > 0.95, "{both}");
     assert!(graph_alone > 0.9, "{graph_alone}");
     assert!(neither < 0.75, "{neither}");
+}
+
+#[test]
+fn every_level_lowers_the_distortion_of_the_graphs_vectors() {
+    let world = world(true, true);
+    let vae = json!({"type": "rq-vae", "levels": [4, 4, 4], "hidden": [8], "latent": 4,
+        "estimator": "code-path", "epochs": 300, "batch": 32, "lr": 5e-3});
+    let options = GraphRqVaeOptions {
+        vae: Inner::Table(vae.as_object().unwrap().clone()),
+        hidden: 16,
+        output: 8,
+        graph_epochs: 10,
+        graph_batch: 500,
+        graph_lr: 0.01,
+        ..Default::default()
+    };
+    let quantizer = GraphRqVae::new(options).unwrap();
+    let book = quantizer.fit_graph(&world.input(), &Run::quiet(2)).unwrap();
+    let vectors = book.vectors(&world.input()).unwrap();
+    assert_eq!((vectors.rows(), vectors.cols()), (ITEMS, 8));
+    let codes = book.book().quantize(&QuantizerInput::vectors(vectors.view())).unwrap();
+    assert_eq!(codes, book.quantize(&world.input()).unwrap());
+    let error = |levels: usize| -> f64 {
+        let hat = book.book().reconstruct(&codes, levels).unwrap();
+        let square = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
+        vectors.data().iter().zip(hat.data()).map(square).sum()
+    };
+    let all: Vec<f64> = (0..=3).map(error).collect();
+    assert!(all.windows(2).all(|w| w[1] <= 1.001 * w[0]) && all[3] < 0.5 * all[0], "{all:?}");
 }
 
 #[test]
