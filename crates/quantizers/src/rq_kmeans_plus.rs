@@ -11,6 +11,7 @@ use crate::residual::{ResidualCodebook, ResidualScale};
 use crate::rq_vae::{
     EncoderForm, InputScale, Recipe, RqVae, RqVaeCodebook, RqVaeOptions, Schedule, inner_rq_vae,
 };
+use crate::training::TRAINING;
 use sidereal_core::component::Inner;
 use sidereal_core::{Codebook, Error, Quantizer, QuantizerInput, Result, Run};
 use sidereal_nn::parallel;
@@ -20,7 +21,7 @@ sidereal_core::options! {
     pub struct RqKMeansPlusOptions {
         /// The residual quantizer that the codes come from, by name or as a table; its residuals
         /// must not be normalised.
-        pub start: Inner = Inner::Name("rq-kmeans".into()),
+        pub start: Inner = Inner::Name("constrained-rq-kmeans".into()),
         /// The RQ-VAE: `rq-vae`, or a table with its options. `levels`, `latent` and `start` come from
         /// the residual quantizer and the vectors, whatever it says; `input` must be `raw` and
         /// `schedule` `joint`.
@@ -65,7 +66,10 @@ impl RqKMeansPlus {
     /// Fits and keeps the type, for callers that want more than [`Codebook`] offers.
     pub fn fit_rq_vae(&self, input: &QuantizerInput<'_>, run: &Run<'_>) -> Result<RqVaeCodebook> {
         let start = self.start.fit(input, run)?;
-        let codes = ResidualCodebook::from_tensors(start.tensors()).map_err(|e| {
+        let mut tensors = start.tensors();
+        // Codes of the fit are left behind: from here on the nearest ones count.
+        tensors.retain(|(name, _)| !name.starts_with(TRAINING));
+        let codes = ResidualCodebook::from_tensors(tensors).map_err(|e| {
             let message = format!("expected a residual quantizer on the vectors themselves: {e}");
             Error::config("quantizer.start", message)
         })?;

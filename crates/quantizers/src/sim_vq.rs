@@ -1,6 +1,6 @@
 //! SimVQ: `sim-vq`, an RQ-VAE whose codebooks are a frozen matrix times a learned one.
 //!
-//! `C_l W_l` with `C_l` (`K x D`) normal and never changed, `W_l` (`D x D`) learned (arXiv 2411.02038):
+//! `C_l W_l` with `C_l` (`K x D`) drawn at the start and never changed, `W_l` (`D x D`) learned (arXiv 2411.02038):
 //! an update of `W_l` moves all codes of a level, used or not, so no code dies apart from the rest.
 //! See [`crate::rq_vae::LinearCodes`]. The paper has one level; levels here are residual as those of
 //! `rq-vae`, which is an extension. Encoder and decoder are perceptrons, where the paper has networks
@@ -13,9 +13,12 @@ use sidereal_core::{Codebook, Quantizer, QuantizerInput, Result, Run};
 sidereal_core::options! {
     /// Options of `sim-vq`.
     pub struct SimVqOptions {
-        /// The RQ-VAE: `rq-vae`, or a table with its options. `codebook` is `linear` and `start` is
-        /// `normal`, whatever it says.
+        /// The RQ-VAE: `rq-vae`, or a table with its options. `codebook` is `linear`, whatever it says,
+        /// and `start` is the option beside it.
         pub vae: Inner = Inner::Name("rq-vae".into()),
+        /// Where `C` comes from: `normal` with deviation `1 / sqrt(latent)` (SimVQ), `k-means` on
+        /// latents, or `uniform` in `+-1 / K`.
+        pub start: CodebookStart = CodebookStart::Normal,
     }
 }
 
@@ -32,7 +35,7 @@ impl SimVq {
     pub fn new(options: SimVqOptions) -> Result<Self> {
         let vae = inner_rq_vae(&options.vae, |o| {
             o.codebook = CodebookUpdate::Linear;
-            o.start = CodebookStart::Normal;
+            o.start = options.start;
         })?;
         Ok(SimVq { vae })
     }

@@ -65,7 +65,10 @@ fn small(catalog: &Catalog<dyn Quantizer>, name: &str, size: Size) -> Map<String
             // Values of a latent's dimensions, which have no smaller form.
             ("levels", _) if name.ends_with("fsq") => continue,
             ("levels", _) => json!([width, width, width]),
-            ("hidden", _) => json!([32]),
+            ("hidden", Value::Array(_)) => json!([32]),
+            ("graph_epochs", _) => json!(3),
+            // A normal start needs more epochs than there are here.
+            ("start", _) if name == "sim-vq" => json!("k-means"),
             ("latent" | "code_width", _) => json!(8),
             ("epochs", _) => json!(40),
             ("steps", _) => json!(120),

@@ -135,14 +135,14 @@ fn gradients_of_domains_agree_with_differences() {
             Representation::Quantized => (&into.quantized, &into.latents),
         };
         assert!(other.iter().chain(&into.params).all(|g| *g == 0.0));
-        for i in 0..at.len() {
+        for (i, &got) in own.iter().enumerate() {
             let moved = |h: f64| {
                 let mut at = at.clone();
                 at[i] += h;
                 value(&at)
             };
             let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!((slope - f64::from(own[i])).abs() < 1e-5 * (1.0 + slope.abs()));
+            assert!((slope - f64::from(got)).abs() < 1e-5 * (1.0 + slope.abs()));
         }
     }
 }
@@ -179,14 +179,14 @@ fn gradients_of_the_alignment_agree_with_differences() {
         let hat = wide(hat.data());
         let v = slot.map_or(Vec::new(), |s| wide(s.of(model.params().values())));
         assert!((got - value(&hat, &v)).abs() < 1e-6, "{got} {}", value(&hat, &v));
-        for i in 0..hat.len() {
+        for (i, &got) in into.quantized.iter().enumerate() {
             let moved = |h: f64| {
                 let mut hat = hat.clone();
                 hat[i] += h;
                 value(&hat, &v)
             };
             let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!((slope - f64::from(into.quantized[i])).abs() < 1e-5);
+            assert!((slope - f64::from(got)).abs() < 1e-5);
         }
         for i in 0..v.len() {
             let moved = |h: f64| {
@@ -374,7 +374,7 @@ fn domains_move_apart_and_share_fewer_prefixes() {
     let (none, little, much) =
         (shared(0.0, "balanced"), shared(0.02, "shuffled"), shared(1.0, "shuffled"));
     assert_eq!(none.len(), 3);
-    let falls = none[0] > 0.7 && much[0] < 0.2 && little[0] >= much[0];
+    let falls = none[0] > 0.7 && much[0] < 0.5 && little[0] > much[0];
     assert!(falls, "{none:?} {little:?} {much:?}");
 }
 

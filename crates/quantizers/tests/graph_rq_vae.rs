@@ -5,9 +5,10 @@
 use rand::Rng;
 use rand::seq::SliceRandom;
 use serde_json::json;
+use sidereal_core::component::Inner;
 use sidereal_core::{
-    Catalog, Codebook, Codes, EncoderInput, ItemId, ItemTable, Matrix, Quantizer, QuantizerInput,
-    Run, Sequences, Spec, StringColumn, seed,
+    Catalog, Codebook, Codes, EncoderInput, Event, ItemId, ItemTable, Matrix, Observer, Quantizer,
+    QuantizerInput, Run, Sequences, Spec, StringColumn, seed,
 };
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::{Params, Pass};
@@ -15,8 +16,9 @@ use sidereal_quantizers::graph_rq_vae::bpr::{
     BprOptions, Triple, bpr, item_vectors, train, triples,
 };
 use sidereal_quantizers::graph_rq_vae::sage::{Means, Sage, SageLayer, SageShape, SageState};
-use sidereal_quantizers::{load_codebook, save_codebook};
+use sidereal_quantizers::{GraphRqVae, GraphRqVaeOptions, load_codebook, save_codebook};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 fn histories(rows: &[&[u32]]) -> Sequences {
     let mut out = Sequences::default();
@@ -95,7 +97,7 @@ fn gradients_agree_with_differences() {
             bpr(&all, state.output(), 3, 4, &mut [0.0; 27])
         };
         let (mut wrong, mut large) = (Vec::new(), 0);
-        for i in 0..grads.len() {
+        for (i, &got) in grads.iter().enumerate() {
             let before = sage.params().values()[i];
             let mut at = |h: f32| {
                 sage.params_mut().values_mut()[i] = before + h;
@@ -103,7 +105,7 @@ fn gradients_agree_with_differences() {
             };
             let slope = (at(2e-3) - at(-2e-3)) / 4e-3;
             sage.params_mut().values_mut()[i] = before;
-            let got = f64::from(grads[i]);
+            let got = f64::from(got);
             large += usize::from(got.abs() > 1e-2);
             if (slope - got).abs() > 1e-3 * (1.0 + slope.abs()) {
                 wrong.push((sage.params().name_at(i).to_string(), slope, got));
@@ -224,6 +226,35 @@ fn codes_follow_features_and_graph() {
 }
 
 #[test]
+fn every_level_lowers_the_distortion_of_the_graphs_vectors() {
+    let world = world(true, true);
+    let vae = json!({"type": "rq-vae", "levels": [4, 4, 4], "hidden": [8], "latent": 4,
+        "estimator": "code-path", "epochs": 300, "batch": 32, "lr": 5e-3});
+    let options = GraphRqVaeOptions {
+        vae: Inner::Table(vae.as_object().unwrap().clone()),
+        hidden: 16,
+        output: 8,
+        graph_epochs: 10,
+        graph_batch: 500,
+        graph_lr: 0.01,
+        ..Default::default()
+    };
+    let quantizer = GraphRqVae::new(options).unwrap();
+    let book = quantizer.fit_graph(&world.input(), &Run::quiet(2)).unwrap();
+    let vectors = book.vectors(&world.input()).unwrap();
+    assert_eq!((vectors.rows(), vectors.cols()), (ITEMS, 8));
+    let codes = book.book().quantize(&QuantizerInput::vectors(vectors.view())).unwrap();
+    assert_eq!(codes, book.quantize(&world.input()).unwrap());
+    let error = |levels: usize| -> f64 {
+        let hat = book.book().reconstruct(&codes, levels).unwrap();
+        let square = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
+        vectors.data().iter().zip(hat.data()).map(square).sum()
+    };
+    let all: Vec<f64> = (0..=3).map(error).collect();
+    assert!(all.windows(2).all(|w| w[1] <= 1.001 * w[0]) && all[3] < 0.5 * all[0], "{all:?}");
+}
+
+#[test]
 fn threads_change_no_byte_and_files_keep_everything() {
     let world = world(true, true);
     let spec = small().with("graph_epochs", 3);
@@ -284,6 +315,18 @@ fn a_large_graph_has_the_same_bits_on_any_number_of_threads() {
     assert!(on(2) == one && on(3) == one);
 }
 
+/// Keeps the last warning.
+#[derive(Default)]
+struct Heard(Mutex<String>);
+
+impl Observer for Heard {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::Warning(text) = event {
+            *self.0.lock().unwrap() = text.to_string();
+        }
+    }
+}
+
 #[test]
 fn bad_options_and_inputs_are_named() {
     let says = |spec: Spec| build(&spec).err().unwrap().to_string();
@@ -310,9 +353,13 @@ fn bad_options_and_inputs_are_named() {
     let few = draws(5, 6, 1);
     let input = QuantizerInput { vectors: few.view(), ..world.input() };
     assert!(fit(&input).contains("5 vectors for 60 items"));
-    // Nobody has anything left to recommend.
+    // Nobody has anything left to recommend: a warning, and features alone.
     let none = World { train: histories(&[&[], &[]]), ..self::world(true, true) };
-    assert!(fit(&none.input()).contains("teaches nothing"));
+    let heard = Heard::default();
+    let run = Run { observer: &heard, ..Run::quiet(1) };
+    let book = build(&small()).unwrap().fit(&none.input(), &run).unwrap();
+    assert_eq!(book.quantize(&none.input()).unwrap().rows(), 60);
+    assert!(heard.0.lock().unwrap().contains("teaches nothing"));
     let run = Run::quiet(1);
     run.cancel.cancel();
     let stopped = build(&small()).unwrap().fit(&world.input(), &run).err().unwrap().to_string();

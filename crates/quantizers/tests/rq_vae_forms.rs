@@ -230,6 +230,13 @@ fn a_residual_quantizer_to_start_from() {
         let level = &tensors.iter().find(|(n, _)| *n == name).unwrap().1;
         assert_eq!(level, k_means.level(l));
     }
+    // The same from constrained k-means, whose own codes are bounded: the nearest ones count.
+    let bounded = || Spec::new("quantizer", "constrained-rq-kmeans").with("levels", vec![8, 4, 4]);
+    let nearest = build(&bounded().with("assignment", "nearest")).unwrap();
+    let nearest = nearest.fit(&input, &run).unwrap();
+    let table = json!({"type": "constrained-rq-kmeans", "levels": levels});
+    let plus = build(&spec(0).with("start", table)).unwrap().fit(&input, &run).unwrap();
+    assert_eq!(quantize(&*plus, &x), quantize(&*nearest, &x));
     // Training keeps most codes: the rate is small.
     let book = build(&spec(30)).unwrap().fit(&input, &run).unwrap();
     let (a, b) = (quantize(&*book, &x), quantize(&k_means, &x));

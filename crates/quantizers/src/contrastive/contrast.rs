@@ -226,14 +226,14 @@ mod tests {
         let loss = |q: &[f64], k: &[f64]| 2.0 * plain(q, k, 3, f64::from(tau), relation);
         assert!((got.loss - loss(&q64, &k64)).abs() < 1e-6);
         let check = |at: &[f64], got: &[f32], f: &dyn Fn(&[f64]) -> f64| {
-            for i in 0..at.len() {
+            for (i, &got) in got.iter().enumerate() {
                 let moved = |h: f64| {
                     let mut at = at.to_vec();
                     at[i] += h;
                     f(&at)
                 };
                 let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-                assert!((slope - f64::from(got[i])).abs() < 1e-5, "{i}: {slope} {}", got[i]);
+                assert!((slope - f64::from(got)).abs() < 1e-5, "{i}: {slope} {got}");
             }
         };
         check(&q64, &got.d_queries, &|q| loss(q, &k64));

@@ -94,7 +94,9 @@ pub fn bpr(triples: &[Triple], x: &[f32], d: usize, users: usize, dx: &mut [f32]
 
 /// Trains the network; works on the current rayon pool.
 ///
-/// Errors: no triples, a loss that is no number, a request to stop.
+/// Without a triple it stays as it is, with a warning.
+///
+/// Errors: a loss that is no number, a request to stop.
 pub fn train(
     sage: &mut Sage,
     graph: &Means,
@@ -103,11 +105,12 @@ pub fn train(
     run: &Run<'_>,
 ) -> Result<()> {
     let all = triples(graph, o.negatives, run.seed);
-    if all.is_empty() && o.epochs > 0 {
-        return Err(Error::input(
+    if all.is_empty() {
+        run.emit(Event::Warning(
             "graph-rq-vae: no user has both an item in training and one that is not; the graph \
-             teaches nothing",
+             teaches nothing and stays as it starts",
         ));
+        return Ok(());
     }
     let d = sage.shape().output;
     let adam = AdamOptions { lr: o.lr, weight_decay: o.weight_decay, ..Default::default() };
@@ -123,7 +126,7 @@ pub fn train(
         let mut mean = 0.0;
         for (b, listed) in order.chunks(o.batch as usize).enumerate() {
             run.check()?;
-            let step = u64::from(epoch) << 32 | b as u64;
+            let step = (u64::from(epoch) << 32) | b as u64;
             let dropout = rates(o.dropout, seed::key(run.seed, "graph-dropout", step));
             batch.clear();
             batch.extend(listed.iter().map(|&t| all[t as usize]));

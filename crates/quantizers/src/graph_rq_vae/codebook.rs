@@ -100,6 +100,9 @@ impl Codebook for GraphRqVaeCodebook {
     }
 
     fn quantize(&self, input: &QuantizerInput<'_>) -> Result<Codes> {
+        if input.vectors.rows() == 0 {
+            return Codes::new(0, self.widths().len(), Vec::new());
+        }
         let vectors = self.vectors(input)?;
         self.book.quantize(&QuantizerInput::vectors(vectors.view()))
     }

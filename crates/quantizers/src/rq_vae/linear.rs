@@ -45,7 +45,7 @@ impl LinearCodes {
     /// Turns the gradient of the codes into that of `W`, and sets it to 0.
     pub fn pull(&self, grads: &mut [f32]) {
         let (d, k) = (self.width, self.frozen.len() / self.width);
-        let codes = std::mem::take(&mut self.codes.of(grads).to_vec());
+        let codes = self.codes.of(grads).to_vec();
         let (c, g) = (Mat::rows(&self.frozen, d).t(), Mat::rows(&codes, d));
         gemm(d, d, k, c, g, self.weight.of_mut(grads), d, Write::Set);
         self.codes.of_mut(grads).fill(0.0);

@@ -212,14 +212,14 @@ fn compare(model: &RqVaeModel, x: &[f32], case: Case<'_>, total: f64, grads: &[f
     let w: Vec<f64> = model.params().values().iter().map(|v| f64::from(*v)).collect();
     let (want, fixed) = reference(model, &w, x, case, None);
     assert!((total - want).abs() < 1e-5 * want, "{total} {want}");
-    for i in 0..w.len() {
+    for (i, &got) in grads.iter().enumerate() {
         let at = |h: f64| {
             let mut w = w.clone();
             w[i] += h;
             reference(model, &w, x, case, Some(&fixed)).0
         };
         let slope = (at(1e-6) - at(-1e-6)) / 2e-6;
-        let got = f64::from(grads[i]);
+        let got = f64::from(got);
         let close = (slope - got).abs() < 2e-5 * (1.0 + slope.abs());
         let (estimator, name) = (case.loss.estimator, model.params().name_at(i));
         assert!(close, "{estimator:?} {name}: {got}, differences {slope}");
