@@ -142,7 +142,10 @@ enum Again {
 fn again(name: &str) -> Again {
     match name {
         "pq" | "opq" | "grouped" => Again::Same,
-        "rq-kmeans" | "balanced-rq-kmeans" | "constrained-rq-kmeans" | "hierarchical-kmeans"
+        "rq-kmeans"
+        | "balanced-rq-kmeans"
+        | "constrained-rq-kmeans"
+        | "hierarchical-kmeans"
         | "residual" => Again::First,
         _ => Again::Open,
     }
