@@ -145,7 +145,11 @@ enum Again {
 fn again(name: &str) -> Again {
     match name {
         "pq" | "opq" | "grouped" => Again::Same,
-        "rq-kmeans" | "residual" | "balanced-rq-kmeans" | "constrained-rq-kmeans" => Again::First,
+        "rq-kmeans"
+        | "balanced-rq-kmeans"
+        | "constrained-rq-kmeans"
+        | "hierarchical-kmeans"
+        | "residual" => Again::First,
         _ => Again::Open,
     }
 }
