@@ -11,7 +11,9 @@ use crate::levels::{LEVELS, check_levels};
 use crate::residual::{Entering, ResidualCodebook, ResidualScale, check_vectors};
 use crate::training::Training;
 use serde::{Deserialize, Serialize};
-use sidereal_core::{Code, Codebook, Codes, Error, Event, Matrix, QuantizerInput, Result, Run};
+use sidereal_core::{
+    Code, Codebook, Codes, Error, Event, Matrix, MatrixRef, QuantizerInput, Result, Run,
+};
 use sidereal_nn::parallel;
 
 /// Which codes the fitted vectors get.
@@ -72,6 +74,15 @@ impl Codebook for CapacityCodebook {
 
     fn reconstruct(&self, codes: &Codes, levels: usize) -> Option<Matrix> {
         self.book.reconstruct(codes, levels)
+    }
+
+    fn distances(
+        &self,
+        vectors: MatrixRef<'_>,
+        codes: &Codes,
+        level: usize,
+    ) -> Result<Option<Matrix>> {
+        self.book.distances(vectors, codes, level)
     }
 
     fn tensors(&self) -> Vec<(String, Matrix)> {

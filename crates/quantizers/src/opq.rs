@@ -27,7 +27,7 @@ use crate::kmeans::centroids::Centroids;
 use crate::kmeans::lloyd::{Lloyd, Stop};
 use crate::kmeans::pass::{Assigned, Collect, Scratch, pass};
 use crate::pq::{Pq, PqCodebook, PqOptions, columns, cut};
-use crate::residual::{Entering, ResidualCodebook, ResidualScale, check_vectors};
+use crate::residual::{Entering, ResidualCodebook, ResidualScale, check_prefixes, check_vectors};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sidereal_core::{
@@ -374,6 +374,16 @@ impl Codebook for OpqCodebook {
         let rotated = self.pq.reconstruct(codes, levels)?;
         let back = Mat::rows(self.rotation.data(), self.rotation.cols()).t();
         Some(turn(rotated.view(), back))
+    }
+
+    fn distances(
+        &self,
+        vectors: MatrixRef<'_>,
+        codes: &Codes,
+        level: usize,
+    ) -> Result<Option<Matrix>> {
+        check_prefixes(vectors, codes, level, self.pq.dim(), self.pq.widths())?;
+        self.pq.distances(rotate(vectors, &self.rotation).view(), codes, level)
     }
 
     fn tensors(&self) -> Vec<(String, Matrix)> {

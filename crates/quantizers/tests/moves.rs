@@ -4,12 +4,14 @@
 
 use proptest::prelude::*;
 use rand::Rng;
+use serde_json::json;
 use sidereal_core::{
-    Codebook, Codes, Matrix, MatrixRef, Quantized, QuantizerInput, Result, Run, seed,
+    Catalog, Codebook, Codes, Matrix, MatrixRef, Quantized, Quantizer, QuantizerInput, Result, Run,
+    Spec, seed,
 };
 use sidereal_quantizers::{
-    Keep, Pq, PqOptions, ResidualCodebook, ResidualScale, RqVae, RqVaeOptions, SecondBest,
-    SecondBestOptions, Sinkhorn, SinkhornOptions,
+    Keep, Popularity, Pq, PqOptions, ResidualCodebook, ResidualScale, RqVae, RqVaeOptions,
+    SecondBest, SecondBestOptions, Sinkhorn, SinkhornOptions, register,
 };
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -69,8 +71,19 @@ fn distances_agree_with_the_codes() {
     let pq = PqOptions { levels: vec![8, 6, 4], ..Default::default() };
     check_distances(&Pq::new(pq).unwrap().fit_pq(&input, &run).unwrap(), &x);
     let rq_vae = RqVaeOptions { levels: vec![8, 4], epochs: 1, ..Default::default() };
-    use sidereal_core::Quantizer;
     check_distances(RqVae::new(rq_vae).unwrap().fit(&input, &run).unwrap().as_ref(), &x);
+    let mut all: Catalog<dyn Quantizer> = Catalog::new("quantizer");
+    register(&mut all).unwrap();
+    let two = |levels: [u32; 2]| json!({"type": "rq-kmeans", "levels": levels});
+    let spec = |name: &str| Spec::new("quantizer", name);
+    for spec in [
+        spec("opq").with("levels", json!([8, 6, 4])),
+        spec("grouped").with("parts", json!([two([5, 4]), two([6, 3])])),
+        spec("residual").with("levels", json!([two([5, 4]), two([6, 3])])),
+    ] {
+        let book = all.build(&spec, &()).unwrap().fit(&input, &run).unwrap();
+        check_distances(book.as_ref(), &x);
+    }
 }
 
 #[test]
@@ -169,9 +182,9 @@ fn a_quantizer_without_distances_is_named() {
     assert!(SecondBest::new(SecondBestOptions::default()).separate(&from, &[], &run).is_err());
 }
 
-/// 200,000 vectors over three levels of 256, each finer than the one before: a tenth of them share.
-fn many() -> (Matrix, ResidualCodebook) {
-    let (n, dim) = (200_000, 12);
+/// Vectors over three levels of 256, each finer than the one before: of 200,000 a tenth share.
+fn many(n: usize) -> (Matrix, ResidualCodebook) {
+    let dim = 12;
     let level = |l: usize| {
         let mut m = random(256, dim, 100 + l as u64);
         m.data_mut().iter_mut().for_each(|v| *v *= [1.0, 0.7, 0.5][l]);
@@ -181,10 +194,8 @@ fn many() -> (Matrix, ResidualCodebook) {
     (random(n, dim, 9), ResidualCodebook::new(levels, ResidualScale::Raw).unwrap())
 }
 
-#[test]
-fn second_best_for_two_hundred_thousand_items() {
-    let (x, book) = many();
-    let n = x.rows();
+fn time_second_best(n: usize) {
+    let (x, book) = many(n);
     let codes = codes_of(&book, &x);
     let moving = n - distinct(&codes);
     let start = Instant::now();
@@ -193,6 +204,43 @@ fn second_best_for_two_hundred_thousand_items() {
     assert_eq!(distinct(&out), n);
     let kept = (0..n).filter(|&i| out.row(i) == codes.row(i)).count();
     assert_eq!(kept, n - moving);
+}
+
+fn time_sinkhorn(n: usize) {
+    let (x, book) = many(n);
+    let before = distinct(&codes_of(&book, &x));
+    let start = Instant::now();
+    let out = repair(&book, &x, SinkhornOptions::default()).unwrap();
+    let after = distinct(&out);
+    println!(
+        "sinkhorn: {n} items, {before} distinct before, {after} after, {:.2} s",
+        start.elapsed().as_secs_f64()
+    );
+    assert!(after > before);
+}
+
+fn time_digits(n: usize) {
+    let (x, book) = many(n);
+    let codes = codes_of(&book, &x);
+    let start = Instant::now();
+    let ranked = Popularity.append(&codes, &vec![1; n]).unwrap();
+    println!("popularity: {n} items, {:.2} s", start.elapsed().as_secs_f64());
+    assert_eq!(distinct(&ranked), n);
+}
+
+#[test]
+fn two_hundred_thousand_items() {
+    time_digits(200_000);
+    time_second_best(200_000);
+    time_sinkhorn(200_000);
+}
+
+#[test]
+#[ignore = "half a minute"]
+fn a_million_items() {
+    time_digits(1_000_000);
+    time_second_best(1_000_000);
+    time_sinkhorn(1_000_000);
 }
 
 fn repair(book: &dyn Codebook, x: &Matrix, options: SinkhornOptions) -> Result<Codes> {
@@ -244,21 +292,6 @@ fn sinkhorn_rounds_written_out() {
         let out = repair(&book, &x, SinkhornOptions { rounds, ..Default::default() }).unwrap();
         assert_eq!(out.data(), plain.concat(), "{rounds} rounds");
     }
-}
-
-#[test]
-fn sinkhorn_for_two_hundred_thousand_items() {
-    let (x, book) = many();
-    let n = x.rows();
-    let before = distinct(&codes_of(&book, &x));
-    let start = Instant::now();
-    let out = repair(&book, &x, SinkhornOptions::default()).unwrap();
-    let after = distinct(&out);
-    println!(
-        "sinkhorn: {n} items, {before} distinct before, {after} after, {:.2} s",
-        start.elapsed().as_secs_f64()
-    );
-    assert!(after > before);
 }
 
 #[test]

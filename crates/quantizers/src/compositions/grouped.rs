@@ -13,7 +13,7 @@ use crate::pq::{columns, cut};
 use crate::residual::check_vectors;
 use sidereal_core::component::Inner;
 use sidereal_core::{
-    Codebook, Codes, Error, Event, Matrix, Quantizer, QuantizerInput, Result, Run,
+    Codebook, Codes, Error, Event, Matrix, MatrixRef, Quantizer, QuantizerInput, Result, Run,
 };
 
 sidereal_core::options! {
@@ -173,6 +173,22 @@ impl Codebook for GroupedCodebook {
             }
         }
         Some(out)
+    }
+
+    fn distances(
+        &self,
+        vectors: MatrixRef<'_>,
+        codes: &Codes,
+        level: usize,
+    ) -> Result<Option<Matrix>> {
+        let at = self.parts.part_of(level)?;
+        let shares = self.parts.split(codes, level);
+        let group = self.groups().zip(shares.into_iter().flatten()).nth(at.part);
+        let ((book, range), share) = match group {
+            Some(group) if vectors.cols() == self.dim() && vectors.rows() == codes.rows() => group,
+            _ => return Err(Error::mismatch("distances: shapes that do not fit the codebook")),
+        };
+        book.distances(columns(vectors, range).view(), &share.codes, at.level)
     }
 
     fn tensors(&self) -> Vec<(String, Matrix)> {

@@ -65,6 +65,21 @@ impl Parts {
         Some(out)
     }
 
+    /// The part of a level, and the level within the part.
+    ///
+    /// Errors: no such level.
+    pub fn part_of(&self, level: usize) -> Result<PartLevel> {
+        let mut first = 0;
+        for (part, book) in self.books.iter().enumerate() {
+            let count = book.widths().len();
+            if level < first + count {
+                return Ok(PartLevel { part, level: level - first });
+            }
+            first += count;
+        }
+        Err(Error::mismatch(format!("level {level} of a codebook of {first} levels")))
+    }
+
     /// Tensors of all parts, `{prefix}{part}.{name}`.
     pub fn tensors(&self, prefix: &str) -> Vec<(String, Matrix)> {
         let mut out = Vec::new();
@@ -103,6 +118,12 @@ impl Parts {
         }
         Ok(Parts::new(books))
     }
+}
+
+/// A level of one part.
+pub(super) struct PartLevel {
+    pub part: usize,
+    pub level: usize,
 }
 
 /// Codes of one part.

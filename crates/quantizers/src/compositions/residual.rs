@@ -13,7 +13,7 @@ use super::parts::{Parts, part_run};
 use crate::residual::check_vectors;
 use rayon::prelude::*;
 use sidereal_core::{
-    Codebook, Codes, Error, Event, Inner, Matrix, Quantizer, QuantizerInput, Result, Run,
+    Codebook, Codes, Error, Event, Inner, Matrix, MatrixRef, Quantizer, QuantizerInput, Result, Run,
 };
 
 sidereal_core::options! {
@@ -154,6 +154,24 @@ impl Codebook for StackedCodebook {
             }
         }
         out
+    }
+
+    fn distances(
+        &self,
+        vectors: MatrixRef<'_>,
+        codes: &Codes,
+        level: usize,
+    ) -> Result<Option<Matrix>> {
+        let at = self.parts.part_of(level)?;
+        let unfit = || Error::mismatch("distances: shapes that do not fit the codebook");
+        let shares = self.parts.split(codes, level).ok_or_else(unfit)?;
+        let mut left = vectors.to_owned();
+        let below = self.parts.books().iter().zip(&shares).take(at.part);
+        for (book, share) in below {
+            let here = QuantizerInput::vectors(left.view());
+            left = subtract(book.as_ref(), &here, &share.codes).ok_or_else(unfit)?;
+        }
+        self.parts.books()[at.part].distances(left.view(), &shares[at.part].codes, at.level)
     }
 
     fn tensors(&self) -> Vec<(String, Matrix)> {
