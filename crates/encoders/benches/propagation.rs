@@ -5,9 +5,9 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::Rng;
 use sidereal_core::seed::stream;
+use sidereal_encoders::collaborative::Sampler;
 use sidereal_encoders::lightgcn::propagation::Propagation;
 use sidereal_encoders::lightgcn::step::Step;
-use sidereal_encoders::lightgcn::triples::Sampler;
 use sidereal_nn::algebra::sparse::Csr;
 use std::hint::black_box;
 
@@ -40,7 +40,7 @@ fn propagation(c: &mut Criterion) {
     let mut rng = stream(1, "propagation-bench", 1);
     let x: Vec<f32> = (0..p.nodes() * WIDTH).map(|_| rng.random::<f32>() - 0.5).collect();
     let (mut spare, mut out) = (x.clone(), x.clone());
-    let triples = Sampler::new(&graph).unwrap().draw(1, 0, 8192);
+    let triples = Sampler::new(&graph).unwrap().draw(1, "bench", 0, 8192);
     let mut step = Step::new(&p, WIDTH, 1e-4);
     for threads in [1, 2] {
         let pool = sidereal_nn::parallel::pool(threads).unwrap();

@@ -6,6 +6,7 @@
 //! | `als` | alternating least squares over interactions (Hu et al. 2008) | interactions |
 //! | `fused` | several encoders, joined or aligned (arXiv 2502.06269) | what they need |
 //! | `graph-smoothed` | another encoder, smoothed over co-occurrence | interactions |
+//! | `graphsage` | another encoder's vectors in a graph network (MMGRec, arXiv 2404.16555) | interactions |
 //! | `item2vec` | the company of items in histories (arXiv 1603.04259) | interactions |
 //! | `labels` | a column of the catalogue as class numbers | the column |
 //! | `lightgcn` | the graph of training interactions (arXiv 2002.02126) | interactions |
@@ -19,6 +20,7 @@ pub mod als;
 pub mod collaborative;
 pub mod fused;
 pub mod graph_smoothed;
+pub mod graphsage;
 pub mod hub;
 pub mod item2vec;
 pub mod labels;
@@ -35,6 +37,7 @@ pub use als::{Als, AlsOptions};
 pub use collaborative::Factors;
 pub use fused::{Fused, FusedMode, FusedOptions, Fusion};
 pub use graph_smoothed::{GraphSmoothed, GraphSmoothedOptions};
+pub use graphsage::{GraphSage, GraphSageOptions};
 pub use item2vec::{Item2Vec, Item2VecOptions};
 pub use labels::{Labels, LabelsOptions};
 pub use lightgcn::{LightGcn, LightGcnOptions};
@@ -72,6 +75,14 @@ pub fn register(catalog: &mut Catalog<dyn ItemEncoder>) -> Result<()> {
         "Vectors of another encoder, smoothed over the co-occurrence graph (arXiv 1810.05997).",
         |options: GraphSmoothedOptions, _: &(), all| {
             Ok(Box::new(GraphSmoothed::new(options, all)?) as Box<dyn ItemEncoder>)
+        },
+    ))?;
+    catalog.add(Entry::composite(
+        "graphsage",
+        origin,
+        "Vectors of another encoder in a graph network trained with BPR (MMGRec, arXiv 2404.16555).",
+        |options: GraphSageOptions, _: &(), all| {
+            Ok(Box::new(GraphSage::new(options, all)?) as Box<dyn ItemEncoder>)
         },
     ))?;
     catalog.add(Entry::new(

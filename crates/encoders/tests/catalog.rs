@@ -40,6 +40,7 @@ fn names_are_known_and_documented() {
             "als",
             "fused",
             "graph-smoothed",
+            "graphsage",
             "item2vec",
             "labels",
             "lightgcn",

@@ -13,8 +13,8 @@ use sidereal_core::{
     EncoderInput, ItemEncoder, ItemId, ItemTable, Matrix, Result, Run, Sequences, UserId,
 };
 use sidereal_encoders::{
-    Als, AlsOptions, Factors, InteractionSvd, Item2Vec, Item2VecOptions, LightGcn, LightGcnOptions,
-    SvdOptions,
+    Als, AlsOptions, Factors, GraphSage, GraphSageOptions, InteractionSvd, Item2Vec,
+    Item2VecOptions, LightGcn, LightGcnOptions, SvdOptions,
 };
 use std::io::Read;
 use std::time::Instant;
@@ -310,4 +310,50 @@ fn options_have_ranges() {
     assert!(vec(none).contains("encoder.negatives"));
     let steep = Item2VecOptions { smoothing: 1.5, ..Default::default() };
     assert!(vec(steep).contains("at most 1"));
+}
+
+/// Noisy features of the block of each item, and the same rows in another order.
+#[derive(Clone)]
+struct Features(Matrix);
+
+impl ItemEncoder for Features {
+    fn encode(&self, _: &EncoderInput<'_>, _: &Run<'_>) -> Result<Matrix> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn graphsage_finds_planted_blocks_with_and_without_features() {
+    let world = blocks(2);
+    let mut rng = stream(2, "features", 0);
+    let mut features = Matrix::zeros(200, 8);
+    for i in 0..200 {
+        let row = features.row_mut(i);
+        row.iter_mut().for_each(|v| *v = rng.random::<f32>() - 0.5);
+        row[i % 4] += 1.0;
+    }
+    let fit = |features: &Matrix, threads| {
+        let o = GraphSageOptions {
+            dim: 8,
+            hidden: 16,
+            epochs: 60,
+            batch: 256,
+            lr: 0.01,
+            dropout: 0.2,
+            ..Default::default()
+        };
+        let encoder = GraphSage::of(o, Box::new(Features(features.clone()))).unwrap();
+        encoder.fit(&world.input(), &Run { threads, ..Run::quiet(1) }).unwrap()
+    };
+    let factors = fit(&features, 1);
+    assert_eq!(factors, fit(&features, 3));
+    let mut shuffled = features.clone();
+    shuffled.data_mut().rotate_left(8 * 37 + 3);
+    let with = recall(&world, 20, 1, of(&factors));
+    let without = recall(&world, 20, 1, of(&fit(&shuffled, 1)));
+    let base = recall(&world, 20, 1, popularity(&world));
+    println!(
+        "graphsage on blocks: {with:.3}, features shuffled {without:.3}, popularity {base:.3}"
+    );
+    assert!(with > 2.0 * base && without > 1.5 * base && with > without);
 }

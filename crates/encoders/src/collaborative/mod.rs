@@ -4,13 +4,17 @@
 //! All of them see the training histories alone ([`EncoderInput::train`]); a user's repeats of an
 //! item are one entry whose value counts them.
 
+mod bpr;
 mod factors;
 mod graph;
 mod logistic;
+mod triples;
 
+pub use bpr::bpr;
 pub use factors::Factors;
 pub use graph::CoOccurrence;
 pub(crate) use logistic::{logistic, softplus};
+pub use triples::{Sampler, Triple};
 
 use crate::rows::items_have;
 use sidereal_core::{EncoderInput, Error, Event, Result, Run};

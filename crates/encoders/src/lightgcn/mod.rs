@@ -4,7 +4,7 @@
 //! and `L = D^-1/2 A D^-1/2`, the only weights are `E_0` ((U + N) x d); the vectors are
 //! `E = P E_0` with `P = (1 / (K + 1)) sum_{k = 0..K} L^k` ([`propagation`]), a score is a dot
 //! product, and the loss is BPR with an L2 penalty on the rows of `E_0` that a batch holds
-//! ([`step`]). Triples are drawn as in the authors' program ([`triples`]): a user, one of the user's
+//! ([`step`]). Triples are drawn as in the authors' program ([`Sampler`]): a user, one of the user's
 //! items, one other item.
 //!
 //! Cost of a step: `4 K nnz(R) d` operations to propagate and the same to propagate the gradient
@@ -17,9 +17,8 @@
 
 pub mod propagation;
 pub mod step;
-pub mod triples;
 
-use crate::collaborative::{Factors, user_items, warn_of_cold};
+use crate::collaborative::{Factors, Sampler, user_items, warn_of_cold};
 use crate::threads::with_threads;
 use crate::{check_number, check_range, rows};
 use propagation::Propagation;
@@ -27,7 +26,6 @@ use sidereal_core::{EncoderInput, Error, Event, ItemEncoder, Matrix, Result, Run
 use sidereal_nn::optim::{Adam, AdamOptions, Optimizer};
 use sidereal_nn::{Init, Params};
 use step::Step;
-use triples::Sampler;
 
 sidereal_core::options! {
     /// Options of `lightgcn`.
@@ -97,7 +95,8 @@ impl LightGcn {
             let mut sum = 0.0;
             for s in 0..steps {
                 run.check()?;
-                let triples = sampler.draw(run.seed, (epoch * steps + s) as u64, o.batch);
+                let triples =
+                    sampler.draw(run.seed, "lightgcn-triples", (epoch * steps + s) as u64, o.batch);
                 let loss = step.run(params.values(), &triples);
                 if !loss.is_finite() {
                     return Err(Error::NotFinite {

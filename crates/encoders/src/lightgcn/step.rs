@@ -1,22 +1,13 @@
 //! Loss and gradient of one batch of triples.
 //!
 //! `L = (1 / B) sum [ softplus(y_uj - y_ui) + (w / 2) (|e0_u|^2 + |e0_i|^2 + |e0_j|^2) ]` with
-//! `y_ui = e_u . e_i`, `e = P e0`. A score's derivative `s` reaches `e_u` as `s e_i` and `e_i` as
-//! `s e_u`, so the gradient of all vectors is one product `S E` with the sparse symmetric matrix of
-//! the scores' derivatives, and that of `E_0` is `P S E` plus the penalty's.
-//!
-//! Threads take pieces of [`CHUNK`] triples and whole rows of products; losses are added in the
-//! order of pieces.
+//! `y_ui = e_u . e_i`, `e = P e0`. With `G` the gradient of all `e` ([`bpr`]), that of `E_0` is `P G`
+//! plus the penalty's. Penalties are added in the order of pieces of [`ROWS`] nodes.
 
 use super::propagation::Propagation;
-use super::triples::Triple;
-use crate::collaborative::{logistic, softplus};
+use crate::collaborative::{Triple, bpr};
 use rayon::prelude::*;
-use sidereal_nn::algebra::sparse::{Csr, Pair};
 use sidereal_nn::kernels::math::{axpy, dot};
-
-/// Triples in a piece of work.
-const CHUNK: usize = 1024;
 
 /// Nodes whose penalty a thread adds at a time.
 const ROWS: usize = 512;
@@ -56,50 +47,38 @@ impl<'a> Step<'a> {
     /// The loss; its gradient is then in [`Step::grads`].
     pub fn run(&mut self, start: &[f32], triples: &[Triple]) -> f64 {
         self.propagate(start);
-        let (d, vectors) = (self.width, &self.vectors);
-        let share = 1.0 / triples.len().max(1) as f64;
-        let decay = f64::from(self.decay);
-        let mut pairs = vec![Pair { a: 0, b: 0, value: 0.0 }; 2 * triples.len()];
-        let pieces = triples.par_chunks(CHUNK).zip(pairs.par_chunks_mut(2 * CHUNK));
-        let losses: Vec<f64> = pieces
-            .map(|(triples, pairs)| {
+        let d = self.width;
+        let loss = bpr(&self.vectors, d, triples, &mut self.of_vectors);
+        self.propagation.apply(&self.of_vectors, d, &mut self.spare, &mut self.grads);
+        if self.decay == 0.0 {
+            return loss;
+        }
+        let mut counts = vec![0u32; self.propagation.nodes()];
+        for t in triples {
+            for node in [t.user, t.liked, t.other] {
+                counts[node as usize] += 1;
+            }
+        }
+        let factor = f64::from(self.decay) / triples.len().max(1) as f64;
+        let penalties: Vec<f64> = self
+            .grads
+            .par_chunks_mut(ROWS * d)
+            .enumerate()
+            .map(|(chunk, block)| {
                 let mut sum = 0.0;
-                for (t, pair) in triples.iter().zip(pairs.as_chunks_mut::<2>().0) {
-                    let (u, i, j) =
-                        (t.user as usize * d, t.liked as usize * d, t.other as usize * d);
-                    let e = &vectors[u..u + d];
-                    let x = f64::from(dot(e, &vectors[j..j + d]) - dot(e, &vectors[i..i + d]));
-                    let slope = (logistic(x) * share) as f32;
-                    let length = |at: usize| f64::from(dot(&start[at..at + d], &start[at..at + d]));
-                    sum += softplus(x) + 0.5 * decay * (length(u) + length(i) + length(j));
-                    pair[0] = Pair { a: t.user, b: t.liked, value: -slope };
-                    pair[1] = Pair { a: t.user, b: t.other, value: slope };
+                for (r, g) in block.chunks_exact_mut(d).enumerate() {
+                    let node = chunk * ROWS + r;
+                    if counts[node] > 0 {
+                        let (row, weight) =
+                            (&start[node * d..][..d], factor * f64::from(counts[node]));
+                        sum += 0.5 * weight * f64::from(dot(row, row));
+                        axpy(weight as f32, row, g);
+                    }
                 }
                 sum
             })
             .collect();
-        let nodes = self.propagation.nodes();
-        let slopes = Csr::symmetric(nodes, &pairs);
-        slopes.times_f32(vectors, d, &[], 1.0, &mut self.of_vectors);
-        self.propagation.apply(&self.of_vectors, d, &mut self.spare, &mut self.grads);
-        if self.decay > 0.0 {
-            let mut counts = vec![0u32; nodes];
-            for t in triples {
-                for node in [t.user, t.liked, t.other] {
-                    counts[node as usize] += 1;
-                }
-            }
-            let factor = (decay * share) as f32;
-            self.grads.par_chunks_mut(ROWS * d).enumerate().for_each(|(chunk, block)| {
-                for (r, g) in block.chunks_exact_mut(d).enumerate() {
-                    let node = chunk * ROWS + r;
-                    if counts[node] > 0 {
-                        axpy(factor * counts[node] as f32, &start[node * d..][..d], g);
-                    }
-                }
-            });
-        }
-        losses.iter().sum::<f64>() * share
+        loss + penalties.iter().sum::<f64>()
     }
 
     /// Gradient of the last run, laid out as `E_0`.
@@ -113,6 +92,7 @@ mod tests {
     use super::*;
     use rand::Rng;
     use sidereal_core::seed::stream;
+    use sidereal_nn::algebra::sparse::Csr;
 
     fn case() -> (Csr, Vec<Triple>, Vec<f32>) {
         let r = Csr::from_parts(4, vec![0, 2, 3, 6], vec![0, 1, 1, 1, 2, 3], vec![1.0; 6]);

@@ -1,6 +1,6 @@
 //! Triples of a user, an item the user met and one the user did not.
 //!
-//! As in the authors' program: users uniformly, with replacement, so a user of few items counts as
+//! As in the program of LightGCN's authors: users uniformly, with replacement, so a user of few items counts as
 //! much as one of many; one of the user's items uniformly; another item uniformly, drawn again while
 //! the user met it. Every [`CHUNK`] triples have their own random stream.
 
@@ -48,13 +48,13 @@ impl<'a> Sampler<'a> {
         Ok(Sampler { user_items, users })
     }
 
-    /// The triples of a step.
-    pub fn draw(&self, seed: u64, step: u64, count: usize) -> Vec<Triple> {
+    /// The triples of a step; `purpose` names the random streams.
+    pub fn draw(&self, seed: u64, purpose: &str, step: u64, count: usize) -> Vec<Triple> {
         let mut out = vec![Triple { user: 0, liked: 0, other: 0 }; count];
         let pieces = count.div_ceil(CHUNK) as u64;
         out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
             let index = step * pieces + chunk as u64;
-            let mut rng = seed::stream(seed, "lightgcn-triples", index);
+            let mut rng = seed::stream(seed, purpose, index);
             let shift = self.user_items.rows() as u32;
             for t in out {
                 let user = self.users[rng.random_range(0..self.users.len())];
@@ -83,7 +83,7 @@ mod tests {
         let columns = vec![0, 0, 1, 2, 0, 1, 2, 3];
         let r = Csr::from_parts(4, vec![0, 1, 4, 4, 8], columns, vec![1.0; 8]);
         let sampler = Sampler::new(&r).unwrap();
-        let triples = sampler.draw(1, 0, 6000);
+        let triples = sampler.draw(1, "test", 0, 6000);
         let of = |user| triples.iter().filter(move |t| t.user == user);
         assert_eq!(of(2).count() + of(3).count(), 0);
         let first = of(0).count() as f64 / 6000.0;
@@ -92,8 +92,8 @@ mod tests {
         assert!(of(1).all(|t| t.liked < 7 && t.other == 7));
         let middle = of(1).filter(|t| t.liked == 5).count() as f64 / of(1).count() as f64;
         assert!((middle - 1.0 / 3.0).abs() < 0.05, "{middle}");
-        assert_ne!(sampler.draw(1, 1, 9), sampler.draw(1, 0, 9));
-        assert_ne!(sampler.draw(2, 0, 9), sampler.draw(1, 0, 9));
+        assert_ne!(sampler.draw(1, "test", 1, 9), sampler.draw(1, "test", 0, 9));
+        assert_ne!(sampler.draw(2, "test", 0, 9), sampler.draw(1, "other", 0, 9));
     }
 
     #[test]
