@@ -34,9 +34,9 @@ use sidereal_core::{Result, Run, Sequences, seed};
 const FOLD: u64 = 5;
 /// Held-out transitions that are ranked at most.
 const RANKED: usize = 4000;
-/// Prefixes that all rankings may visit, so that a catalogue of millions takes a minute: it gets a
-/// smaller sample, of at least 200 transitions.
-const VISITED: usize = 400_000_000;
+/// Items that all rankings score at most, so that a catalogue of millions takes a minute: it gets a
+/// smaller sample, of at least 200 transitions. The same for all IDs of a catalogue.
+const SCORED: usize = 100_000_000;
 /// Length of the ranked lists.
 pub const LIST: usize = 10;
 /// Transitions of one unit of work.
@@ -101,8 +101,8 @@ impl PredictionReport {
             return Ok(None);
         }
         let popular = Popularity::of(prefixes, &split.fit);
-        let nodes: usize = prefixes.splitting().iter().map(|&l| prefixes.groups(l)).sum();
-        let sample = split.sample(RANKED.min((VISITED / nodes.max(1)).max(200)), run.seed);
+        let items = prefixes.order().len().max(1);
+        let sample = split.sample(RANKED.min((SCORED / items).max(200)), run.seed);
         run.check()?;
         let own = Measured::of(prefixes, &split, &popular, &sample);
         run.check()?;
