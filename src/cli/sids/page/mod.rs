@@ -1,15 +1,19 @@
 //! `report.html`: one page that needs nothing but itself.
 
+mod bars;
+mod lines;
 mod map;
 mod svg;
 
 use super::report::{Judged, Report, Row};
 use super::text::number;
+use bars::Bars;
+use lines::{Chart, Heights, Series};
 use map::Palette;
 use sidereal_core::{Error, Result};
 use sidereal_experiment::ids::Subject;
 use sidereal_quantizers::report::Prefixes;
-use svg::{Bars, Chart, Heights, Series, escape};
+use svg::escape;
 
 /// Sizes of buckets that have a bar of their own; larger ones go by powers of two.
 const SINGLE: usize = 4;
