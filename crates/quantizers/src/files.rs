@@ -13,7 +13,6 @@ use crate::graph_rq_vae::{self, GraphRqVaeCodebook};
 use crate::hierarchical_kmeans::{self, HierarchicalCodebook};
 use crate::lfq::{LfqCodebook, Signs};
 use crate::mpq::{Experts, MpqCodebook};
-use crate::hierarchical_kmeans::{self, HierarchicalCodebook};
 use crate::opq::{self, OpqCodebook};
 use crate::pq::{self, PqCodebook};
 use crate::random::{self, RandomCodebook};
