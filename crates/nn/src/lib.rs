@@ -21,6 +21,7 @@ pub mod optim;
 pub mod parallel;
 pub mod params;
 pub mod schedule;
+pub mod vector_file;
 
 pub use bag::{Bag, Field};
 pub use batch::{Batch, BatchBuilder, Target};

@@ -54,12 +54,22 @@ struct SidsHeader {
 
 /// Writes the tensors of a codebook.
 pub fn save_codebook(path: &Path, codebook: &dyn Codebook) -> Result<()> {
-    let tensors = codebook.tensors();
+    let header = CodebookHeader { widths: codebook.widths().to_vec() };
+    save_tensors(path, CODEBOOK, header, &codebook.tensors())
+}
+
+/// Writes matrices with a header.
+pub(crate) fn save_tensors<T: Serialize>(
+    path: &Path,
+    format: &str,
+    header: T,
+    tensors: &[(String, Matrix)],
+) -> Result<()> {
     let named = tensors.iter().map(|(name, m)| {
         let bytes = m.data().iter().flat_map(|v| v.to_le_bytes()).collect();
         (name.as_str(), Dtype::F32, vec![m.rows(), m.cols()], bytes)
     });
-    write(path, CODEBOOK, CodebookHeader { widths: codebook.widths().to_vec() }, named.collect())
+    write(path, format, header, named.collect())
 }
 
 /// Reads a codebook of this crate.
@@ -120,8 +130,16 @@ pub fn codebook_from_tensors(tensors: Vec<(String, Matrix)>) -> Result<Box<dyn C
 
 /// Reads the tensors of a codebook file, sorted by name, for codebooks of other crates.
 pub fn load_codebook_tensors(path: &Path) -> Result<Vec<(String, Matrix)>> {
+    Ok(load_tensors::<CodebookHeader>(path, CODEBOOK)?.1)
+}
+
+/// Reads what [`save_tensors`] writes: the header, and the matrices sorted by name.
+pub(crate) fn load_tensors<T: DeserializeOwned>(
+    path: &Path,
+    format: &str,
+) -> Result<(T, Vec<(String, Matrix)>)> {
     let bytes = read(path)?;
-    let (file, _) = open::<CodebookHeader>(path, &bytes, CODEBOOK)?;
+    let (file, header) = open::<T>(path, &bytes, format)?;
     let mut tensors = Vec::new();
     for (name, view) in file.iter() {
         let &[rows, cols] = view.shape() else {
@@ -134,7 +152,7 @@ pub fn load_codebook_tensors(path: &Path) -> Result<Vec<(String, Matrix)>> {
         tensors.push((name.to_string(), Matrix::new(rows, cols, values)?));
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(tensors)
+    Ok((header, tensors))
 }
 
 /// Writes a SID table: `codes` of all rows, `items` (one a row), `offsets` (rows + 1).

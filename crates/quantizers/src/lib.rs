@@ -10,6 +10,7 @@
 //! | [`constrained_rq_kmeans`] | residual k-means with bounded sizes |
 //! | [`capacity`] | what the two share, and their codebook |
 //! | [`hierarchical_kmeans`] | a tree of clusters: IDs of variable length |
+//! | [`stream`] | residual k-means over files larger than memory |
 //! | [`rq_vae`] | encoder, residual codebooks and decoder, trained together |
 //! | [`rvq`] | residual codebooks that learn by gradients, level after level |
 //! | [`contrastive`] | an RQ-VAE with losses over the batch: domains, collaborative vectors, diversity |
@@ -66,6 +67,7 @@ pub mod rq_vae;
 pub mod rvq;
 pub mod sim_vq;
 pub mod sinkhorn;
+pub mod stream;
 pub mod tables;
 mod training;
 

@@ -1,7 +1,8 @@
 //! Vectors from a file: `.npy` or safetensors, one row an item in item order.
 
-pub mod npy;
 pub mod tensors;
+
+pub use sidereal_nn::vector_file::npy;
 
 use crate::{key, rows};
 use sidereal_core::{EncoderInput, Error, ItemEncoder, Matrix, Result, Run};

@@ -1,9 +1,9 @@
 //! One matrix out of a safetensors file. The format's own crate validates header and offsets.
 
 use crate::key;
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use sidereal_core::{Error, Matrix, Result};
+use sidereal_nn::vector_file::tensor_values;
 use std::path::Path;
 
 /// Reads tensor `name` (or the only one, when `name` is empty) as a matrix, rounded to f32.
@@ -41,27 +41,14 @@ pub fn parse(path: &Path, bytes: &[u8], name: &str) -> Result<Matrix> {
             format!("tensor `{name}` has shape {:?}; expected items x width", tensor.shape()),
         ));
     };
-    let data = tensor.data();
-    let values: Vec<f32> = match tensor.dtype() {
-        Dtype::F16 => {
-            data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-        }
-        Dtype::BF16 => {
-            data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-        }
-        Dtype::F32 => {
-            data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-        }
-        Dtype::F64 => data
-            .chunks_exact(8)
-            .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32)
-            .collect(),
-        other => {
-            return Err(Error::data(
-                path,
-                format!("tensor `{name}` has type {other:?}; expected F16, BF16, F32 or F64"),
-            ));
-        }
+    let Some(values) = tensor_values(&file, name) else {
+        return Err(Error::data(
+            path,
+            format!(
+                "tensor `{name}` has type {:?}; expected F16, BF16, F32 or F64",
+                tensor.dtype()
+            ),
+        ));
     };
     Matrix::new(rows, cols, values).map_err(|e| Error::data(path, e.to_string()))
 }
@@ -75,7 +62,9 @@ fn list(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::{bf16, f16};
     use proptest::prelude::*;
+    use safetensors::Dtype;
     use safetensors::tensor::TensorView;
 
     fn file(tensors: &[(&str, Dtype, Vec<usize>, &[u8])]) -> Vec<u8> {

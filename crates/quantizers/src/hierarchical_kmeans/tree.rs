@@ -74,7 +74,18 @@ impl Tree {
                 next = end;
             }
         }
-        if next != tree.nodes.len() || tree.nodes.iter().any(|n| n.members == 0) {
+        // The members of a node are those of its children; a leaf has members and points nowhere.
+        let counts = |n: &Node| {
+            let children = n.first as usize..n.first.saturating_add(n.children) as usize;
+            let below = tree.nodes.get(children).unwrap_or_default();
+            let below: u64 = below.iter().map(|c| u64::from(c.members)).sum();
+            if n.children == 0 {
+                n.members > 0 && n.first == 0
+            } else {
+                below == u64::from(n.members)
+            }
+        };
+        if next != tree.nodes.len() || !tree.nodes.iter().all(counts) {
             return wrong("its nodes are no tree");
         }
         Ok(tree)

@@ -118,6 +118,11 @@ impl RqKMeans {
         Ok(RqKMeans { options })
     }
 
+    /// What it was made from.
+    pub fn options(&self) -> &RqKMeansOptions {
+        &self.options
+    }
+
     fn iterations(&self) -> u32 {
         match (self.options.iterations, self.options.method) {
             (0, Method::Lloyd) => 50,

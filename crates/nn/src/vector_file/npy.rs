@@ -5,7 +5,7 @@
 //! Read here: two axes, C order, little-endian `f2`, `f4` and `f8`. The header is parsed strictly,
 //! and the size of the file is checked against the shape before anything is allocated.
 
-use half::f16;
+use super::{BLOCK, Kind};
 use sidereal_core::{Error, Matrix, Result};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -15,30 +15,6 @@ use std::path::Path;
 pub const MAGIC: &[u8] = b"\x93NUMPY";
 /// Longest header read; NumPy itself writes about a hundred bytes.
 const MAX_HEADER: usize = 1 << 16;
-/// Bytes read at a time; a multiple of every value size.
-const BLOCK: usize = 1 << 20;
-
-/// Type of the values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Half precision.
-    F16,
-    /// Single precision.
-    F32,
-    /// Double precision, rounded to single.
-    F64,
-}
-
-impl Kind {
-    fn size(self) -> usize {
-        match self {
-            Kind::F16 => 2,
-            Kind::F32 => 4,
-            Kind::F64 => 8,
-        }
-    }
-}
-
 /// What a header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
@@ -54,10 +30,7 @@ pub struct Header {
 pub fn read(path: &Path) -> Result<Matrix> {
     let file = File::open(path).map_err(|e| Error::read(path, e))?;
     let size = file.metadata().map_err(|e| Error::read(path, e))?.len();
-    parse(BufReader::new(file), size).map_err(|fault| match fault {
-        Fault::Read(e) => Error::read(path, e),
-        Fault::Content(message) => Error::data(path, message),
-    })
+    parse(BufReader::new(file), size).map_err(|fault| fault.of(path))
 }
 
 /// Why a file was refused.
@@ -67,6 +40,16 @@ pub enum Fault {
     Read(std::io::Error),
     /// The bytes are wrong.
     Content(String),
+}
+
+impl Fault {
+    /// The error that names the file.
+    pub fn of(self, path: &Path) -> Error {
+        match self {
+            Fault::Read(e) => Error::read(path, e),
+            Fault::Content(message) => Error::data(path, message),
+        }
+    }
 }
 
 impl From<std::io::Error> for Fault {
@@ -84,6 +67,12 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, Fault> {
 
 /// Reads a matrix from `size` bytes.
 pub fn parse(mut input: impl Read, size: u64) -> Result<Matrix, Fault> {
+    let (header, _) = header(&mut input, size)?;
+    fill(input, &header)
+}
+
+/// Reads the header of `size` bytes; gives the place where the values begin too.
+pub fn header(mut input: impl Read, size: u64) -> Result<(Header, u64), Fault> {
     let mut start = [0u8; 8];
     input.read_exact(&mut start)?;
     if &start[..6] != MAGIC {
@@ -114,7 +103,7 @@ pub fn parse(mut input: impl Read, size: u64) -> Result<Matrix, Fault> {
     let bytes = values.and_then(|v| v.checked_mul(header.kind.size())).map(|b| b as u64);
     let there = size.saturating_sub((prefix + length) as u64);
     match (values, bytes) {
-        (Some(values), Some(bytes)) if bytes == there => fill(input, &header, values),
+        (Some(_), Some(bytes)) if bytes == there => Ok((header, (prefix + length) as u64)),
         _ => refuse(format!(
             "{} x {} values of {} bytes do not fit the {there} bytes after the header",
             header.rows,
@@ -124,26 +113,16 @@ pub fn parse(mut input: impl Read, size: u64) -> Result<Matrix, Fault> {
     }
 }
 
-fn fill(mut input: impl Read, header: &Header, values: usize) -> Result<Matrix, Fault> {
+fn fill(mut input: impl Read, header: &Header) -> Result<Matrix, Fault> {
     let size = header.kind.size();
-    let mut data = Vec::with_capacity(values);
-    let mut block = vec![0u8; BLOCK.min(values * size)];
-    while data.len() < values {
-        let bytes = BLOCK.min((values - data.len()) * size);
-        let part = &mut block[..bytes];
-        input.read_exact(part)?;
-        match header.kind {
-            Kind::F16 => {
-                data.extend(part.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()))
-            }
-            Kind::F32 => data
-                .extend(part.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
-            Kind::F64 => data.extend(part.chunks_exact(8).map(|b| {
-                f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32
-            })),
-        }
+    let mut out = Matrix::zeros(header.rows, header.cols);
+    let mut block = Vec::new();
+    for part in out.data_mut().chunks_mut(BLOCK / size) {
+        block.resize(part.len() * size, 0);
+        input.read_exact(&mut block)?;
+        header.kind.decode(&block, part);
     }
-    Matrix::new(header.rows, header.cols, data).map_err(|e| Fault::Content(e.to_string()))
+    Ok(out)
 }
 
 /// Parses the dictionary of a header.
@@ -272,6 +251,7 @@ impl<'a> Parser<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::f16;
     use proptest::prelude::*;
 
     fn file(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
