@@ -27,6 +27,8 @@ pub enum Command {
     Components(ComponentsArguments),
     /// Judges semantic IDs without training a recommender
     Sids(SidsArguments),
+    /// Fits residual k-means on a file of vectors of any size, and writes the codes of all rows
+    Quantize(QuantizeArguments),
     /// Looks at data
     #[command(subcommand)]
     Data(DataCommand),
@@ -170,6 +172,37 @@ pub struct SidsArguments {
     pub metric: String,
     #[command(flatten)]
     pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct QuantizeArguments {
+    /// Vectors, a row each: .npy (f2, f4, f8) or safetensors
+    #[arg(value_name = "VECTORS")]
+    pub vectors: PathBuf,
+    /// Name of the tensor in a safetensors file; may be left out when there is only one
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub tensor: String,
+    /// Codes by this codebook instead of a fit
+    #[arg(long, value_name = "FILE", conflicts_with = "set")]
+    pub codebook: Option<PathBuf>,
+    /// Overrides an option of rq-kmeans, as in levels=[256,256]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub set: Vec<String>,
+    /// Folder of the codebook, the codes and what an unfinished call needs to go on
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// MiB of vectors in memory
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub buffer: u32,
+    /// Seed of all random streams
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Prints JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Shows no progress
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]

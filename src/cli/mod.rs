@@ -15,6 +15,7 @@ mod data;
 mod evaluate;
 mod interrupt;
 mod output;
+mod quantize;
 mod recommend;
 mod replay;
 mod run;
@@ -39,6 +40,7 @@ pub fn run(registry: Registry) -> ExitCode {
         Command::Replay(a) => replay::replay(&registry, a),
         Command::Components(a) => components::components(&registry, a),
         Command::Sids(a) => sids::sids(&registry, a),
+        Command::Quantize(a) => quantize::quantize(a),
         Command::Data(DataCommand::Inspect(a)) => data::inspect(a),
     };
     match done {

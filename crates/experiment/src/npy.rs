@@ -4,19 +4,25 @@ use sidereal_core::{Matrix, Result, files};
 use std::io::Write;
 use std::path::Path;
 
+/// What stands before the values of a row-major matrix; `kind` is NumPy's name of their type, as
+/// in `<f4`.
+pub fn header(kind: &str, rows: usize, cols: usize) -> Vec<u8> {
+    let mut text =
+        format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({rows}, {cols}), }}");
+    // Magic (6), version (2), length (2), header and newline fill a multiple of 64 bytes.
+    let padding = 63 - (10 + text.len()) % 64;
+    text.push_str(&" ".repeat(padding));
+    text.push('\n');
+    let mut out = b"\x93NUMPY\x01\x00".to_vec();
+    out.extend((text.len() as u16).to_le_bytes());
+    out.extend(text.as_bytes());
+    out
+}
+
 /// Writes a matrix, row-major; NumPy and the `precomputed` encoder read it.
 pub fn save(path: &Path, matrix: &Matrix) -> Result<()> {
-    let (rows, cols) = (matrix.rows(), matrix.cols());
-    let mut header =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {cols}), }}");
-    // Magic (6), version (2), length (2), header and newline fill a multiple of 64 bytes.
-    let padding = 63 - (10 + header.len()) % 64;
-    header.push_str(&" ".repeat(padding));
-    header.push('\n');
     files::write_atomic(path, |out| {
-        out.write_all(b"\x93NUMPY\x01\x00")?;
-        out.write_all(&(header.len() as u16).to_le_bytes())?;
-        out.write_all(header.as_bytes())?;
+        out.write_all(&header("<f4", matrix.rows(), matrix.cols()))?;
         matrix.data().iter().try_for_each(|v| out.write_all(&v.to_le_bytes()))
     })
 }

@@ -67,7 +67,7 @@ fn files_and_memory_give_the_same_bytes() {
     for quantizer in quantizers() {
         let want = in_memory(&quantizer, &x);
         for (buffer, threads) in [(SMALL, 1), (SMALL + 1000, 2), (2 * SMALL, 3), (1 << 30, 2)] {
-            let options = StreamOptions { buffer, state: None };
+            let options = StreamOptions { buffer, ..Default::default() };
             let got = stream::fit(&quantizer, &file, &options, &run(threads)).unwrap();
             assert!(got == want, "{buffer} bytes");
             let mut codes = Vec::new();
@@ -108,7 +108,8 @@ fn a_fit_stopped_anywhere_goes_on_to_the_same_bytes() {
     for quantizer in quantizers() {
         let want = in_memory(&quantizer, &x);
         let state = dir.path().join("state.safetensors");
-        let options = StreamOptions { buffer: SMALL, state: Some(state.clone()) };
+        let options =
+            StreamOptions { buffer: SMALL, state: Some(state.clone()), ..Default::default() };
         for every in [1, 2, 4, 7] {
             let mut stops = 0;
             let got = loop {
@@ -136,7 +137,7 @@ fn states_of_other_fits_and_damaged_ones_are_refused() {
     let mut x = vectors();
     let file = write(&dir.path().join("x.npy"), &x);
     let state = dir.path().join("state.safetensors");
-    let options = StreamOptions { buffer: SMALL, state: Some(state.clone()) };
+    let options = StreamOptions { buffer: SMALL, state: Some(state.clone()), ..Default::default() };
     let [one, two, _] = quantizers();
     stream::fit(&one, &file, &options, &run(2)).unwrap();
     let message = |q, f: &VectorFile, seed| {
@@ -160,7 +161,7 @@ fn bad_files_and_buffers_are_named() {
     let path = dir.path().join("x.npy");
     let [quantizer, ..] = quantizers();
     let fit = |file: &VectorFile, buffer| {
-        let options = StreamOptions { buffer, state: None };
+        let options = StreamOptions { buffer, ..Default::default() };
         stream::fit(&quantizer, file, &options, &run(2)).unwrap_err().to_string()
     };
     let file = write(&path, &x);
@@ -174,7 +175,7 @@ fn bad_files_and_buffers_are_named() {
     let message = fit(&file, SMALL);
     assert!(message.contains("row 8000") && message.contains("column 2"), "{message}");
     let good = in_memory(&quantizer, &vectors());
-    let options = StreamOptions { buffer: SMALL, state: None };
+    let options = StreamOptions { buffer: SMALL, ..Default::default() };
     let message = stream::assign(&good, &file, &options, &run(1), |_, _| Ok(())).unwrap_err();
     assert!(message.to_string().contains("rows 6144 to 8192"), "{message}");
     let three = Matrix::new(1, COLS, vec![0.0; COLS]).unwrap();

@@ -10,6 +10,8 @@ pub(super) struct FileBlocks<'a> {
     file: &'a VectorFile,
     /// Rows of a block.
     block: usize,
+    /// The row that visits begin with.
+    first: usize,
     cancel: Cancel,
 }
 
@@ -27,7 +29,12 @@ impl<'a> FileBlocks<'a> {
                 2 * unit
             )));
         }
-        Ok(FileBlocks { file, block: units * BLOCK_UNIT, cancel })
+        Ok(FileBlocks { file, block: units * BLOCK_UNIT, first: 0, cancel })
+    }
+
+    /// The same, visited from a row on.
+    pub(super) fn from(self, first: usize) -> Self {
+        FileBlocks { first, ..self }
     }
 
     pub(super) fn file(&self) -> &VectorFile {
@@ -46,6 +53,7 @@ impl Blocks for FileBlocks<'_> {
 
     fn each(&self, visit: &mut dyn FnMut(usize, MatrixRef<'_>) -> Result<()>) -> Result<()> {
         let (rows, cols, block) = (self.rows(), self.cols(), self.block.min(self.rows()).max(1));
+        let begin = self.first;
         let mut reader = self.file.reader()?;
         std::thread::scope(|scope| {
             let (full, read) = sync_channel::<Result<(usize, Vec<f32>)>>(1);
@@ -55,7 +63,7 @@ impl Blocks for FileBlocks<'_> {
                 let _ = empty.send(Vec::new());
             }
             scope.spawn(move || {
-                for first in (0..rows).step_by(block) {
+                for first in (begin..rows).step_by(block) {
                     // An end that is gone means that the visitor has stopped.
                     let Ok(mut values) = free.recv() else { return };
                     values.resize(block.min(rows - first) * cols, 0.0);

@@ -12,6 +12,7 @@
 mod blocks;
 mod state;
 
+use crate::blocks::BLOCK_UNIT;
 use crate::residual::ResidualCodebook;
 use crate::rq_kmeans::fit::{Keep, fit as fit_levels};
 use crate::rq_kmeans::{First, Forget, RqKMeans};
@@ -30,12 +31,18 @@ pub struct StreamOptions {
     /// Written whole or not at all after every iteration, read when a fit begins, and left where it
     /// is when the fit has ended; none keeps nothing.
     pub state: Option<PathBuf>,
+    /// [`assign`] begins with this row, a multiple of [`UNIT`]: an assignment that was stopped goes
+    /// on behind the rows whose codes were kept.
+    pub first: usize,
 }
 
+/// Rows of the smallest block.
+pub const UNIT: usize = BLOCK_UNIT;
+
 impl Default for StreamOptions {
-    /// 256 MiB, no state.
+    /// 256 MiB, no state, from the first row.
     fn default() -> Self {
-        StreamOptions { buffer: 256 << 20, state: None }
+        StreamOptions { buffer: 256 << 20, state: None, first: 0 }
     }
 }
 
@@ -75,7 +82,13 @@ pub fn assign(
 ) -> Result<()> {
     use crate::blocks::Blocks;
     const TASK: &str = "assign";
-    let vectors = FileBlocks::new(file, options.buffer, run.cancel.clone())?;
+    if !options.first.is_multiple_of(UNIT) {
+        return Err(Error::mismatch(format!(
+            "an assignment cannot begin with row {}; expected a multiple of {UNIT}",
+            options.first
+        )));
+    }
+    let vectors = FileBlocks::new(file, options.buffer, run.cancel.clone())?.from(options.first);
     run.emit(Event::Started { task: TASK, total: file.rows() as u64, unit: "items" });
     parallel::pool(run.threads)?.install(|| {
         vectors.each(&mut |first, block| {
