@@ -291,7 +291,7 @@ mod tests {
                     let mut moved = weights.clone();
                     let place = info.slot.of_mut(&mut moved);
                     place.iter_mut().zip(g).for_each(|(w, g)| *w += step * g / norm);
-                    loss(&moved, &mut state, &mut vec![0.0; 15])
+                    loss(&moved, &mut state, &mut [0.0; 15])
                 };
                 let slope = (at(2e-3) - at(-2e-3)) / 4e-3;
                 let off = (slope - f64::from(norm)).abs();

@@ -81,7 +81,7 @@ mod tests {
     fn three_layers_by_hand() {
         let x = [1.0, 2.0, 3.0, 4.0];
         // E_1 = L E_0 and E_2 = L E_1 with entries .7071 (u0 i0), .5 (u0 i1), .7071 (u1 i1).
-        let (e1, e2) = ([4.1213, 2.8284, 0.7071, 1.9142], [1.4571, 1.3536, 2.9142, 4.0607]);
+        let (e1, e2) = ([4.1213, 2.8284, 0.5f32.sqrt(), 1.9142], [1.4571, 1.3536, 2.9142, 4.0607]);
         let means = |layers: usize| -> Vec<f32> {
             let parts: [&[f32]; 3] = [&x, &e1, &e2];
             (0..4).map(|i| parts[..=layers].iter().map(|p| p[i]).sum::<f32>()).collect()
