@@ -55,9 +55,9 @@ sidereal_core::options! {
         /// Codes of each part: a list of 1 to 64 widths, as many as parts, at most the width of the
         /// vectors; each from 1 to the number of distinct sub-vectors. Ge et al.: 4, 8 or 16 of 256.
         pub levels: Vec<u32> = vec![256, 256, 256, 256],
-        /// First rotation: `balanced` (principal axes; the parametric solution of Ge et al.) or
-        /// `identity`.
-        pub start: RotationStart = RotationStart::Balanced,
+        /// First rotation: `identity`, never worse than `pq`, or `balanced` (principal axes; the
+        /// parametric solution of Ge et al.).
+        pub start: RotationStart = RotationStart::Identity,
         /// Turns of rotation and k-means, 0 and up. 0 keeps the first rotation.
         pub rotations: u32 = 20,
         /// Iterations of Lloyd a part at the start and at the end, at most; 1 and up.
