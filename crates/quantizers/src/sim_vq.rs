@@ -16,9 +16,10 @@ sidereal_core::options! {
         /// The RQ-VAE: `rq-vae`, or a table with its options. `codebook` is `linear`, whatever it says,
         /// and `start` is the option beside it.
         pub vae: Inner = Inner::Name("rq-vae".into()),
-        /// Where `C` comes from: `normal` with deviation `1 / sqrt(latent)` (SimVQ), `k-means` on
-        /// latents, or `uniform` in `+-1 / K`.
-        pub start: CodebookStart = CodebookStart::Normal,
+        /// Where `C` comes from: `k-means` on latents, `normal` with deviation `1 / sqrt(latent)`
+        /// (SimVQ), or `uniform` in `+-1 / K`. The latents of text vectors of length one lie far
+        /// inside that normal, and all of them can end on one code.
+        pub start: CodebookStart = CodebookStart::KMeans,
     }
 }
 
