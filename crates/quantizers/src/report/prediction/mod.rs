@@ -135,7 +135,7 @@ impl Split {
         let known = prefixes.labels(0);
         let mut out = Split { fit: Vec::new(), held: Vec::new(), users: vec![0] };
         for (user, items) in train.iter() {
-            let held = seed::key(seed, "sid-report-users", u64::from(user.0)) % FOLD == 0;
+            let held = seed::key(seed, "sid-report-users", u64::from(user.0)).is_multiple_of(FOLD);
             let side = if held { &mut out.held } else { &mut out.fit };
             let pairs = items.windows(2).map(|w| (w[0].0, w[1].0));
             side.extend(
