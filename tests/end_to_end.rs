@@ -268,3 +268,19 @@ fn the_experiments_resolve() {
         }
     }
 }
+
+/// Every sweep names known parts and valid options.
+#[test]
+fn the_sweeps_resolve() {
+    let registry = sidereal::Registry::builtin().unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/sweeps");
+    for name in names(&root).iter().filter(|n| n.ends_with(".toml")) {
+        let sweep = sidereal::experiment::Sweep::load(&root.join(name)).unwrap();
+        match sidereal::experiment::sweep::check(&registry, &sweep) {
+            Err(sidereal::core::Error::Read { path, .. }) => {
+                println!("skipped: {name}, because {} is not there", path.display());
+            }
+            other => other.unwrap_or_else(|e| panic!("{name}: {e}")),
+        }
+    }
+}
