@@ -28,7 +28,7 @@ fn place(rows: usize) -> Place {
     let place = Place::new();
     place.write("sweep.toml", SWEEP);
     let lines: String = (0..rows).map(|i| format!("{i}\t{}\t{}\n", i % 5, i % 10)).collect();
-    place.write("ids.tsv", &format!("item\tc0\tc1\n{lines}"));
+    place.write("ids.tsv", format!("item\tc0\tc1\n{lines}"));
     place
 }
 
@@ -82,7 +82,7 @@ fn a_failed_run_is_a_row_and_the_others_go_on() {
 #[test]
 fn wrong_cases_cost_no_run() {
     let place = place(60);
-    place.write("sweep.toml", &SWEEP.replace("\"random\"", "\"randon\""));
+    place.write("sweep.toml", SWEEP.replace("\"random\"", "\"randon\""));
     let done = place.sidereal(&["sweep", "sweep.toml"]);
     assert_eq!(done.code, 4);
     assert!(done.err.contains("case `chance`") && done.err.contains("`random`"), "{}", done.err);
