@@ -2,7 +2,7 @@
 //!
 //! `L = (1 / B) sum [ softplus(y_uj - y_ui) + (w / 2) (|e0_u|^2 + |e0_i|^2 + |e0_j|^2) ]` with
 //! `y_ui = e_u . e_i`, `e = P e0`. With `G` the gradient of all `e` ([`bpr`]), that of `E_0` is `P G`
-//! plus the penalty's. Penalties are added in the order of pieces of [`ROWS`] nodes.
+//! plus the penalty's. Penalties are added in the order of pieces of `ROWS` nodes.
 
 use super::propagation::Propagation;
 use crate::collaborative::{Triple, bpr};

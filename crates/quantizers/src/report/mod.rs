@@ -10,7 +10,7 @@
 //! | [`prediction`] | what does the last item's ID say about the next item? |
 //! | [`agreement`] | are two sets of IDs the same groups? |
 //! | [`analysis`] | all of it at once |
-//! | [`figures`] | every figure by name |
+//! | [`mod@figures`] | every figure by name |
 //! | [`validate`] | which figure goes with the recall of recommenders? |
 //! | [`prefixes`] | groups of items by prefix |
 //! | [`principal`] | places of items on a map |
