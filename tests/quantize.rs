@@ -4,7 +4,7 @@
 mod common;
 
 use common::Place;
-use sidereal::experiment::npy;
+use sidereal::nn::vector_file::npy;
 use sidereal_core::Matrix;
 
 /// 9,000 rows of width 8 around 16 centres, in a file.
@@ -25,7 +25,7 @@ fn codes_of_every_row_and_on_from_a_part() {
     let done = place.sidereal(&FIT).ok();
     assert!(done.out.contains("9000 vectors of width 8, 2 levels"), "{}", done.out);
     let codes = place.read("q/codes.npy");
-    let header = npy::header("<i4", 9_000, 2);
+    let header = npy::header_bytes("<i4", 9_000, 2);
     assert!(codes.starts_with(&header));
     assert_eq!(codes.len(), header.len() + 9_000 * 2 * 4);
     let code = |at: usize| i32::from_le_bytes(codes[at..at + 4].try_into().unwrap());

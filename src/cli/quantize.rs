@@ -16,8 +16,8 @@ use super::run::observers;
 use serde_json::{Value, json};
 use sidereal_core::observe::Fanout;
 use sidereal_core::{Codebook, Codes, Error, Options, Result, Run, Spec};
-use sidereal_experiment::{Config, npy};
-use sidereal_nn::vector_file::VectorFile;
+use sidereal_experiment::Config;
+use sidereal_nn::vector_file::{VectorFile, npy};
 use sidereal_quantizers::stream::{self, StreamOptions};
 use sidereal_quantizers::{RqKMeans, RqKMeansOptions, load_codebook, save_codebook};
 use std::fs::OpenOptions;
@@ -87,7 +87,7 @@ fn assign(
     run: &Run<'_>,
 ) -> Result<()> {
     let levels = book.widths().len();
-    let header = npy::header("<i4", file.rows(), levels);
+    let header = npy::header_bytes("<i4", file.rows(), levels);
     let part = out.with_extension("npy.part");
     let fail = |e| Error::write(&part, e);
     let mut target =

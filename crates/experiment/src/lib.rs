@@ -23,7 +23,6 @@ pub mod examples;
 pub mod folder;
 pub mod hash;
 pub mod ids;
-pub mod npy;
 pub mod probe;
 pub mod registry;
 pub mod results;

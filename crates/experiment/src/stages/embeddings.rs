@@ -4,9 +4,9 @@ use super::data::{Data, checksums, content};
 use super::{Context, version};
 use crate::cache::{Entry, Key};
 use crate::config::{Part, is_path};
-use crate::npy;
 use serde_json::{Value, json};
 use sidereal_core::{EncoderInput, Error, ItemEncoder, Matrix, Result};
+use sidereal_nn::vector_file::npy;
 use std::cell::OnceCell;
 use std::path::Path;
 
@@ -24,7 +24,7 @@ impl Embeddings {
         if let Some(vectors) = self.vectors.get() {
             return Ok(vectors);
         }
-        let vectors = sidereal_encoders::precomputed::npy::read(&self.entry.path(FILE))?;
+        let vectors = npy::read(&self.entry.path(FILE))?;
         Ok(self.vectors.get_or_init(|| vectors))
     }
 

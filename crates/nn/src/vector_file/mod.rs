@@ -29,6 +29,10 @@ pub enum Kind {
     F32,
     /// Double precision, rounded to single.
     F64,
+    /// Whole numbers, exact up to 2^24.
+    I32,
+    /// Whole numbers, exact up to 2^24.
+    I64,
 }
 
 impl Kind {
@@ -36,8 +40,8 @@ impl Kind {
     pub fn size(self) -> usize {
         match self {
             Kind::F16 | Kind::BF16 => 2,
-            Kind::F32 => 4,
-            Kind::F64 => 8,
+            Kind::F32 | Kind::I32 => 4,
+            Kind::F64 | Kind::I64 => 8,
         }
     }
 
@@ -55,6 +59,12 @@ impl Kind {
             Kind::F32 => out.iter_mut().zip(four).for_each(|(o, b)| *o = f32::from_le_bytes(*b)),
             Kind::F64 => {
                 out.iter_mut().zip(eight).for_each(|(o, b)| *o = f64::from_le_bytes(*b) as f32)
+            }
+            Kind::I32 => {
+                out.iter_mut().zip(four).for_each(|(o, b)| *o = i32::from_le_bytes(*b) as f32)
+            }
+            Kind::I64 => {
+                out.iter_mut().zip(eight).for_each(|(o, b)| *o = i64::from_le_bytes(*b) as f32)
             }
         }
     }

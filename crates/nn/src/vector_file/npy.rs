@@ -1,14 +1,14 @@
-//! Reader of NumPy's `.npy` format, versions 1.0, 2.0 and 3.0.
+//! NumPy's `.npy` format: reads versions 1.0, 2.0 and 3.0, writes 1.0.
 //!
 //! `\x93NUMPY`, two version bytes, the length of the header (2 bytes in version 1, then 4), the
 //! header (a Python dictionary with exactly `descr`, `fortran_order` and `shape`), the values.
-//! Read here: two axes, C order, little-endian `f2`, `f4` and `f8`. The header is parsed strictly,
+//! Read here: two axes, C order, little-endian `f2`, `f4`, `f8`, `i4` and `i8`. The header is parsed strictly,
 //! and the size of the file is checked against the shape before anything is allocated.
 
 use super::{BLOCK, Kind};
-use sidereal_core::{Error, Matrix, Result};
+use sidereal_core::{Error, Matrix, Result, files};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
 /// First bytes of every `.npy` file.
@@ -24,6 +24,29 @@ pub struct Header {
     pub rows: usize,
     /// Number of columns.
     pub cols: usize,
+}
+
+/// What stands before the values of a row-major matrix; `kind` is NumPy's name of their type, as
+/// in `<f4`.
+pub fn header_bytes(kind: &str, rows: usize, cols: usize) -> Vec<u8> {
+    let mut text =
+        format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({rows}, {cols}), }}");
+    // Magic (6), version (2), length (2), header and newline fill a multiple of 64 bytes.
+    let padding = 63 - (10 + text.len()) % 64;
+    text.push_str(&" ".repeat(padding));
+    text.push('\n');
+    let mut out = [MAGIC, &[1, 0]].concat();
+    out.extend((text.len() as u16).to_le_bytes());
+    out.extend(text.as_bytes());
+    out
+}
+
+/// Writes a matrix, row-major.
+pub fn save(path: &Path, matrix: &Matrix) -> Result<()> {
+    files::write_atomic(path, |out| {
+        out.write_all(&header_bytes("<f4", matrix.rows(), matrix.cols()))?;
+        matrix.data().iter().try_for_each(|v| out.write_all(&v.to_le_bytes()))
+    })
 }
 
 /// Reads a matrix, rounded to f32.
@@ -161,10 +184,14 @@ pub fn parse_header(bytes: &[u8]) -> Result<Header, String> {
         "<f2" => Kind::F16,
         "<f4" => Kind::F32,
         "<f8" => Kind::F64,
+        "<i4" => Kind::I32,
+        "<i8" => Kind::I64,
         big if big.starts_with('>') => {
             return Err(format!("values are big-endian (`{big}`); save them as `<f4`"));
         }
-        other => return Err(format!("values have type `{other}`; expected <f2, <f4 or <f8")),
+        other => {
+            return Err(format!("values have type `{other}`; expected <f2, <f4, <f8, <i4 or <i8"));
+        }
     };
     if fortran {
         return Err("the array is in Fortran order; save numpy.ascontiguousarray(x)".into());
@@ -254,6 +281,22 @@ mod tests {
     use half::f16;
     use proptest::prelude::*;
 
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.npy");
+        for (rows, cols) in [(2, 3), (1, 1), (1000, 7)] {
+            let data = (0..rows * cols).map(|i| i as f32 * 0.5 - 1.0).collect();
+            let matrix = Matrix::new(rows, cols, data).unwrap();
+            save(&path, &matrix).unwrap();
+            assert_eq!(read(&path).unwrap(), matrix);
+            assert_eq!(header_bytes("<f4", rows, cols).len() % 64, 0);
+        }
+        let codes =
+            [header_bytes("<i8", 1, 2), vec![7, 0, 0, 0, 0, 0, 0, 0], vec![255; 8]].concat();
+        assert_eq!(parse(&codes[..], codes.len() as u64).unwrap().data(), [7.0, -1.0]);
+    }
+
     fn file(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         out.extend([version, 0]);
@@ -315,7 +358,7 @@ mod tests {
             (file(1, &header("<f4", "(2,)"), &d), "1 axes"),
             (file(1, &header("<f4", "()"), &d), "0 axes"),
             (file(1, &header(">f4", "(1, 2)"), &d), "big-endian"),
-            (file(1, &header("<i4", "(1, 2)"), &d), "type `<i4`"),
+            (file(1, &header("<u4", "(1, 2)"), &d), "type `<u4`"),
             (file(1, &header("|O", "(1, 2)"), &d), "type `|O`"),
             (file(1, "{'descr': [('a', '<f4')], }", &d), "records"),
             (file(1, "{'descr': '<f4', 'descr': '<f4', }", &d), "`descr` twice"),

@@ -38,11 +38,7 @@ pub(super) fn rows(path: &Path, text: &str, separator: char) -> Result<Vec<Row>>
 
 /// Writes keys and codes; short IDs leave cells empty.
 pub(super) fn write(path: &Path, table: &SidTable) -> Result<()> {
-    if let Some(r) = (1..table.n_rows()).find(|&r| table.item(r) == table.item(r - 1)) {
-        let item = table.item(r).0;
-        let message = format!("item {item} has several IDs, one line an item has room for one");
-        return Err(Error::mismatch(message));
-    }
+    super::one_id_each(table)?;
     files::write_atomic(path, |out| {
         write!(out, "item")?;
         (0..table.max_len()).try_for_each(|l| write!(out, "\tc{l}"))?;

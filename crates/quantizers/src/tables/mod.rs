@@ -3,6 +3,7 @@
 //! | file | format |
 //! |---|---|
 //! | `.safetensors` | this project's own (see [`crate::files`]) |
+//! | `.npy` | int matrix, a row an item, -1 behind short IDs; or GRID's, a column an item |
 //! | `.json` | `{item: ["<a_1>", "<b_2>"]}` of LC-Rec, LETTER and MiniOneRec, or `{item: [1, 2]}` |
 //! | `.tsv`, `.csv` | a header, then an item a line: its key, one column a code |
 //!
@@ -14,6 +15,7 @@
 
 mod delimited;
 mod json;
+mod npy;
 
 use crate::files::{load_sids, save_sids};
 use flate2::read::GzDecoder;
@@ -62,18 +64,20 @@ pub fn import(path: &Path, items: &ItemTable, keys: Keys, levels: usize) -> Resu
         }
         return cut(&table, levels);
     }
-    build(path, &rows(path)?, items, keys, levels)
+    let keys = if extension(path) == "npy" { Keys::Number } else { keys };
+    build(path, &rows(path, Some(items.len()))?, items, keys, levels)
 }
 
-/// The rows of a text table.
-fn rows(path: &Path) -> Result<Vec<Row>> {
+/// The rows of a table other than this project's own; `items` is their number, where it is known.
+fn rows(path: &Path, items: Option<usize>) -> Result<Vec<Row>> {
     match extension(path) {
+        "npy" => npy::rows(path, items),
         "json" => json::rows(path, &text(path)?),
         "tsv" => delimited::rows(path, &text(path)?, '\t'),
         "csv" => delimited::rows(path, &text(path)?, ','),
         _ => Err(Error::data(
             path,
-            "no known table of codes; expected .safetensors, .json, .tsv or .csv, the last \
+            "no known table of codes; expected .safetensors, .npy, .json, .tsv or .csv, the last \
              three also with .gz behind",
         )),
     }
@@ -87,7 +91,7 @@ pub fn import_alone(path: &Path) -> Result<SidTable> {
     if extension(path) == "safetensors" {
         return load_sids(path);
     }
-    let rows = rows(path)?;
+    let rows = rows(path, None)?;
     let numbers: Option<Vec<u32>> = rows.iter().map(|(key, _)| key.parse().ok()).collect();
     let (ids, keys) = match numbers {
         Some(numbers) => {
@@ -111,9 +115,23 @@ pub fn import_alone(path: &Path) -> Result<SidTable> {
 pub fn export(path: &Path, table: &SidTable) -> Result<()> {
     match extension(path) {
         "safetensors" => save_sids(path, table),
+        "npy" => npy::write(path, table),
         "json" => files::write_json(path, &table.to_index_json()?),
         "tsv" => delimited::write(path, table),
-        _ => Err(Error::data(path, "expected a name that ends in .safetensors, .json or .tsv")),
+        _ => {
+            Err(Error::data(path, "expected a name that ends in .safetensors, .npy, .json or .tsv"))
+        }
+    }
+}
+
+/// Refuses tables with several IDs an item, for formats with room for one.
+fn one_id_each(table: &SidTable) -> Result<()> {
+    match (1..table.n_rows()).find(|&r| table.item(r) == table.item(r - 1)) {
+        None => Ok(()),
+        Some(r) => Err(Error::mismatch(format!(
+            "item {} has several IDs, the file has room for one",
+            table.item(r).0
+        ))),
     }
 }
 
@@ -271,6 +289,26 @@ mod tests {
     }
 
     #[test]
+    fn matrices_of_both_orders() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.npy");
+        let write = |rows, cols, data: &[f32]| {
+            let matrix = sidereal_core::Matrix::new(rows, cols, data.to_vec()).unwrap();
+            sidereal_nn::vector_file::npy::save(&path, &matrix).unwrap();
+            import(&path, &items(3), Keys::Auto, 0)
+        };
+        let table = write(3, 2, &[4.0, 1.0, 0.0, -1.0, 4.0, 2.0]).unwrap();
+        assert_eq!(sids(&table), [&[4, 1][..], &[0], &[4, 2]]);
+        // GRID: a column an item.
+        let table = write(2, 3, &[4.0, 0.0, 4.0, 1.0, 5.0, 2.0]).unwrap();
+        assert_eq!(sids(&table), [[4, 1], [0, 5], [4, 2]]);
+        let message = |r: Result<SidTable>| r.unwrap_err().to_string();
+        assert!(message(write(2, 2, &[0.0; 4])).contains("2 x 2 codes for 3 items"));
+        assert!(message(write(3, 1, &[0.0, 0.5, 1.0])).contains("item 1 has the code 0.5"));
+        assert!(message(write(3, 1, &[0.0, -1.0, 1.0])).contains("`1` has no codes"));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let error = |name: &str, text: &str| read(name, text, 2, 0).unwrap_err().to_string();
         assert!(error("a.xyz", "").contains("expected .safetensors"));
@@ -293,7 +331,7 @@ mod tests {
             let rows = codes.iter().enumerate().map(|(i, c)| (ItemId(i as u32), &c[..]));
             let table = SidTable::new(codes.len(), CodeOrder::Sequence, rows).unwrap();
             let dir = tempfile::tempdir().unwrap();
-            for name in ["t.tsv", "t.json", "t.safetensors"] {
+            for name in ["t.tsv", "t.json", "t.npy", "t.safetensors"] {
                 let path = dir.path().join(name);
                 export(&path, &table).unwrap();
                 let back = import(&path, &items(codes.len()), Keys::Auto, 0).unwrap();
