@@ -141,3 +141,18 @@ fn what_has_no_ids_is_named() {
     place.write("u.json", r#"{"0": [1], "9999": [2]}"#);
     assert!(error(&["u.json", "--config", "tiny.toml"], 3).contains("is no item of the catalogue"));
 }
+
+#[test]
+fn ids_go_to_other_programs_and_come_back() {
+    let place = Place::new();
+    place.run(&["--out", "r"]).ok();
+    for file in ["x.json", "x.tsv", "x.npy", "x.safetensors"] {
+        place.sidereal(&["sids", "r", "--export", file, "-q"]).ok();
+        let identifier = format!("identifier={{type=\"table\", path=\"{file}\"}}");
+        place.run(&["--out", "b", "--overwrite", "--set", &identifier]).ok();
+        assert_eq!(place.read("b/sids.json"), place.read("r/sids.json"), "{file}");
+    }
+    let done = place.sidereal(&["sids", "r", "x.json", "--export", "y.json", "-q"]);
+    assert_eq!(done.code, 4);
+    assert!(done.err.contains("2 tables"), "{}", done.err);
+}

@@ -163,6 +163,9 @@ pub struct SidsArguments {
     /// Writes report.json and report.html there
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Writes the IDs of one run or table for other programs: .json, .tsv, .npy or .safetensors
+    #[arg(long, value_name = "FILE", conflicts_with = "validate")]
+    pub export: Option<PathBuf>,
     /// Correlates every figure with the test metric of finished runs: run folders, folders of
     /// sweeps, or JSON lists of {name, report, recall}
     #[arg(long)]

@@ -11,9 +11,10 @@ use super::run::observers;
 use crate::{Plan, Registry};
 use report::Report;
 use sidereal_core::observe::Fanout;
-use sidereal_core::{Result, Run, files};
+use sidereal_core::{Error, Result, Run, files};
 use sidereal_experiment::default_cache;
 use sidereal_experiment::ids::{Opener, run_folders};
+use sidereal_quantizers::export;
 use sidereal_quantizers::report::correlations;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +40,13 @@ pub fn sids(registry: &Registry, a: SidsArguments) -> Result<ExitCode> {
     let mut subjects = Vec::new();
     for path in &a.subjects {
         subjects.push(opener.open(path, ground.as_ref())?);
+    }
+    if let Some(file) = &a.export {
+        let [subject] = &subjects[..] else {
+            let message = format!("{} tables; one can be written to a file", subjects.len());
+            return Err(Error::ConfigAt { place: "--export".into(), message });
+        };
+        export(file, &subject.table)?;
     }
     let report = Report::of(&subjects, &opener.run)?;
     if let Some(out) = &a.out {
