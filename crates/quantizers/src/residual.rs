@@ -10,7 +10,7 @@
 //! cache. Source: RQ (Martinez et al. 2014) as GRID applies it (arXiv 2507.22224).
 
 use crate::blocks::Blocks;
-use crate::kmeans::centroids::{Centroids, TILE};
+use crate::kmeans::centroids::{Centroids, Search, TILE};
 use crate::kmeans::squared_norm;
 use rayon::prelude::*;
 use sidereal_core::{Code, Codebook, Codes, Error, Matrix, MatrixRef, QuantizerInput, Result};
@@ -309,10 +309,10 @@ impl ResidualCodebook {
         s.tile.clear();
         s.tile.extend_from_slice(vectors);
         s.codes.resize(rows, 0);
-        s.best.resize(rows, 0.0);
+        s.distances.resize(rows, 0.0);
         for (l, level) in self.levels.iter().enumerate() {
             s.tile.chunks_exact_mut(dim).for_each(|r| enter(r, self.scale));
-            level.nearest(&s.tile, &mut s.scores, &mut s.codes, &mut s.best);
+            level.nearest(&s.tile, &mut s.search, &mut s.codes, &mut s.distances);
             for (i, residual) in s.tile.chunks_exact_mut(dim).enumerate() {
                 codes[i * count + l] = s.codes[i];
                 if l + 1 < count {
@@ -326,9 +326,9 @@ impl ResidualCodebook {
 #[derive(Default)]
 struct TileScratch {
     tile: Vec<f32>,
-    scores: Vec<f32>,
+    search: Search,
     codes: Vec<Code>,
-    best: Vec<f32>,
+    distances: Vec<f32>,
 }
 
 impl Codebook for ResidualCodebook {

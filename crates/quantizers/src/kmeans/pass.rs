@@ -4,8 +4,7 @@
 //! then added to the f64 totals in chunk order. The size of a chunk is fixed and a wave of chunks
 //! is only a limit on memory, so the result is the same for any number of threads.
 
-use super::centroids::{Centroids, TILE};
-use super::squared_norm;
+use super::centroids::{Centroids, Search, TILE};
 use crate::residual::{Entering, Residuals};
 use rayon::prelude::*;
 use sidereal_core::{Code, Result};
@@ -45,9 +44,8 @@ struct Part {
     distortion: f64,
     changed: usize,
     tile: Vec<f32>,
-    scores: Vec<f32>,
+    search: Search,
     codes: Vec<Code>,
-    best: Vec<f32>,
 }
 
 /// Whether a pass also adds up the rows of each code.
@@ -153,16 +151,12 @@ impl Part {
             let start = first + t * TILE;
             let tile = block.tile(start, codes.len(), &mut self.tile);
             self.codes.resize(codes.len(), 0);
-            self.best.resize(codes.len(), 0.0);
-            centroids.nearest(tile, &mut self.scores, &mut self.codes, &mut self.best);
+            centroids.nearest(tile, &mut self.search, &mut self.codes, distances);
             for (i, row) in tile.chunks_exact(dim).enumerate() {
                 let code = self.codes[i];
-                // Rounding may leave a tiny negative number where the distance is zero.
-                let distance = (self.best[i] + squared_norm(row)).max(0.0);
-                self.distortion += f64::from(distance);
+                self.distortion += f64::from(distances[i]);
                 self.changed += usize::from(codes[i] != code);
                 codes[i] = code;
-                distances[i] = distance;
                 if !self.counts.is_empty() {
                     self.counts[code as usize] += 1;
                     let at = code as usize * dim;
