@@ -114,10 +114,12 @@ impl Centroids {
         };
         let (dim, mut wait) = (self.dim(), 0);
         let outputs = codes.chunks_mut(BLOCK).zip(distances.chunks_mut(BLOCK));
-        for (rows, (codes, distances)) in tile.chunks(BLOCK * dim).zip(outputs) {
+        let blocks = tile.chunks(BLOCK * dim);
+        let ahead = blocks.clone().skip(1).chain([&[][..]]);
+        for ((rows, ahead), (codes, distances)) in blocks.zip(ahead).zip(outputs) {
             if wait == 0 {
-                let points = self.values.data();
-                match screen.nearest(points, rows, &mut search.screen, codes, distances) {
+                let (points, scratch) = (self.values.data(), &mut search.screen);
+                match screen.nearest(points, rows, ahead, scratch, codes, distances) {
                     Screened::Found => continue,
                     Screened::Crowded => wait = PATIENCE + 1,
                 }

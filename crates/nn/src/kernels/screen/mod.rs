@@ -160,7 +160,8 @@ impl Screen {
     }
 
     /// Nearest point of each row of a block (`codes.len() x D`, at most [`BLOCK`] rows), ties to the
-    /// lowest, and its squared distance. `points` are those that were prepared.
+    /// lowest, and its squared distance. `points` are those that were prepared; rows that come next
+    /// (`ahead`, or none) are fetched into the cache on the way.
     ///
     /// # Panics
     /// When the shapes do not fit: a mistake of the caller.
@@ -168,6 +169,7 @@ impl Screen {
         &self,
         points: &[f32],
         rows: &[f32],
+        ahead: &[f32],
         scratch: &mut Scratch,
         codes: &mut [u32],
         distances: &mut [f32],
@@ -177,11 +179,11 @@ impl Screen {
         assert_eq!(points.len(), self.points * self.dim, "the points that were prepared");
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         {
-            vnni::nearest(self, points, rows, scratch, codes, distances)
+            vnni::nearest(self, points, rows, ahead, scratch, codes, distances)
         }
         #[cfg(not(all(target_arch = "x86_64", not(miri))))]
         {
-            let _ = scratch;
+            let _ = (ahead, scratch);
             Screened::Crowded
         }
     }

@@ -37,7 +37,8 @@ impl Case {
         let n = self.rows.len() / self.dim;
         let mut s = Scratch::default();
         let (mut codes, mut distances) = (vec![u32::MAX; n], vec![f32::NAN; n]);
-        let done = screen.nearest(&self.points, &self.rows, &mut s, &mut codes, &mut distances);
+        let done =
+            screen.nearest(&self.points, &self.rows, &[], &mut s, &mut codes, &mut distances);
         let width = screen.columns.scale.len();
         for (i, row) in self.rows.chunks(self.dim).enumerate() {
             let exact = self.exact(row);
@@ -119,7 +120,7 @@ fn ties_go_to_the_lowest() {
     let screen = Screen::new(&case.points, 65).unwrap();
     let (mut codes, mut distances) = ([0; 64], [1.0; 64]);
     let (points, rows) = (&case.points, &case.rows);
-    screen.nearest(points, rows, &mut Scratch::default(), &mut codes, &mut distances);
+    screen.nearest(points, rows, &[], &mut Scratch::default(), &mut codes, &mut distances);
     let wanted: Vec<u32> = (0..24).chain(0..24).collect();
     assert_eq!(codes[..48], wanted);
     assert_eq!(distances[..48], [0.0; 48]);
@@ -147,7 +148,14 @@ fn zeros_constants_and_what_is_not_finite() {
         case.rows[70] = bad;
         let (mut codes, mut distances) = ([7; 10], [0.0; 10]);
         let mut s = Scratch::default();
-        let done = screen.nearest(&case.points, &case.rows, &mut s, &mut codes, &mut distances);
+        let done = screen.nearest(
+            &case.points,
+            &case.rows,
+            &case.points,
+            &mut s,
+            &mut codes,
+            &mut distances,
+        );
         assert_eq!(done, Screened::Crowded, "{bad}");
         case.points[70] = bad;
         assert!(Screen::new(&case.points, 64).is_none(), "{bad}");
@@ -166,8 +174,8 @@ fn scratch_of_another_shape_can_be_used_again() {
         let screen = Screen::new(&case.points, dim).unwrap();
         let [mut used, mut fresh] = [vec![0; n], vec![0; n]];
         let mut d = vec![0.0; n];
-        screen.nearest(&case.points, &case.rows, &mut s, &mut used, &mut d);
-        screen.nearest(&case.points, &case.rows, &mut Scratch::default(), &mut fresh, &mut d);
+        screen.nearest(&case.points, &case.rows, &case.points, &mut s, &mut used, &mut d);
+        screen.nearest(&case.points, &case.rows, &[], &mut Scratch::default(), &mut fresh, &mut d);
         assert_eq!(used, fresh);
     }
 }

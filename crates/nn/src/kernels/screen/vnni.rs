@@ -12,6 +12,7 @@ pub(super) fn nearest(
     screen: &Screen,
     points: &[f32],
     rows: &[f32],
+    ahead: &[f32],
     scratch: &mut Scratch,
     codes: &mut [u32],
     distances: &mut [f32],
@@ -19,7 +20,7 @@ pub(super) fn nearest(
     assert!(super::available(), "a screen exists only where the processor has the instructions");
     // SAFETY: the processor has AVX-512 F, BW, DQ, VL and VNNI, as just checked.
     unsafe {
-        if bounds(screen, rows, scratch) && collect(screen, codes.len(), scratch) {
+        if bounds(screen, rows, ahead, scratch) && collect(screen, codes.len(), scratch) {
             look(screen.dim, points, rows, scratch, codes, distances);
             return Screened::Found;
         }
@@ -27,9 +28,10 @@ pub(super) fn nearest(
     Screened::Crowded
 }
 
-/// Brings the rows to bytes and fills `lower` and `upper`; false where a row is out of range.
+/// Brings the rows to bytes and fills `lower` and `upper`; false where a row is out of range. The
+/// rows `ahead` are fetched meanwhile.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn bounds(screen: &Screen, rows: &[f32], s: &mut Scratch) -> bool {
+fn bounds(screen: &Screen, rows: &[f32], ahead: &[f32], s: &mut Scratch) -> bool {
     let (stride, width) = (screen.dim.next_multiple_of(LANES), screen.columns.scale.len());
     if s.bytes.len() < BLOCK * stride {
         s.bytes.resize(BLOCK * stride, 0);
@@ -54,9 +56,15 @@ fn bounds(screen: &Screen, rows: &[f32], s: &mut Scratch) -> bool {
             && screen.panels.len() == width * stride,
         "columns"
     );
+    // A line is 16 values; as many a tile as bring all of them in.
+    let tiles = widths(width).count() * count.div_ceil(HEIGHT);
+    let mut lines = ahead.chunks(LANES * ahead.len().div_ceil(LANES * tiles.max(1)).max(1));
     let mut column = 0;
     for panel in widths(width) {
         for top in (0..count).step_by(HEIGHT) {
+            for line in lines.next().unwrap_or_default().chunks(LANES) {
+                _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+            }
             let tile = Tile {
                 bytes: s.bytes[top * stride..].as_ptr(),
                 stride,
@@ -155,52 +163,76 @@ impl Tile<'_> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     unsafe fn run<const V: usize>(&self) {
         let c = self.columns;
+        let mut sums = [[Vector([0; LANES]); V]; HEIGHT];
         // SAFETY: all accesses are those that the caller vouches for.
         unsafe {
-            let mut sums = [[_mm512_setzero_si512(); V]; HEIGHT];
+            self.products(&mut sums);
             for v in 0..V {
-                let start = _mm512_loadu_si512(c.start.as_ptr().add(self.column + v * 16).cast());
-                for sums in &mut sums {
-                    sums[v] = start;
-                }
-            }
-            let (mut a, mut b) = (self.bytes, self.panel);
-            for _ in 0..self.stride / 4 {
-                let mut row = [_mm512_setzero_si512(); V];
-                for (v, x) in row.iter_mut().enumerate() {
-                    *x = _mm512_loadu_si512(b.add(v * 64).cast());
-                }
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let four = a.add(i * self.stride).cast::<i32>().read_unaligned();
-                    let x = _mm512_set1_epi32(four);
-                    for (s, y) in sums.iter_mut().zip(&row) {
-                        *s = _mm512_dpbusd_epi32(*s, x, *y);
-                    }
-                }
-                a = a.add(4);
-                b = b.add(V * 64);
-            }
-            for v in 0..V {
-                let load = |x: &[f32]| _mm512_loadu_ps(x.as_ptr().add(self.column + v * 16));
+                let load = |x: &[f32]| _mm512_loadu_ps(x.as_ptr().add(self.column + v * LANES));
                 let (scale, square) = (load(&c.scale), load(&c.square));
                 let (error, length) = (load(&c.error), load(&c.length));
                 let rounding = load(&c.rounding);
-                for (i, sums) in sums.iter().enumerate() {
-                    let row = self.rows.get_unchecked(i);
-                    let dot = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[v]), _mm512_set1_ps(row.scale));
+                for (i, (sums, row)) in sums.iter().zip(self.rows).enumerate() {
+                    let dot = _mm512_cvtepi32_ps(_mm512_load_si512(sums[v].0.as_ptr().cast()));
+                    let dot = _mm512_mul_ps(dot, _mm512_set1_ps(row.scale));
                     let score = _mm512_fnmadd_ps(dot, scale, square);
                     let half = _mm512_fmadd_ps(_mm512_set1_ps(row.error), length, rounding);
                     let error = _mm512_fmadd_ps(_mm512_set1_ps(row.length), error, half);
-                    let lower = self.lower.add(i * self.width + v * 16);
+                    let lower = self.lower.add(i * self.width + v * LANES);
                     _mm512_storeu_ps(lower, _mm512_sub_ps(score, error));
-                    let upper = self.upper.add(i * 16);
+                    let upper = self.upper.add(i * LANES);
                     let low = _mm512_min_ps(_mm512_add_ps(score, error), _mm512_loadu_ps(upper));
                     _mm512_storeu_ps(upper, low);
                 }
             }
         }
     }
+
+    /// `q . p` of all rows and columns. A function of its own: in one with the bounds the compiler
+    /// keeps the sums in memory.
+    ///
+    /// # Safety
+    /// As for [`Tile::run`].
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    unsafe fn products<const V: usize>(&self, out: &mut [[Vector; V]; HEIGHT]) {
+        // SAFETY: all accesses are those that the caller vouches for.
+        unsafe {
+            let mut start = [_mm512_setzero_si512(); V];
+            for (v, x) in start.iter_mut().enumerate() {
+                let at = self.columns.start.as_ptr().add(self.column + v * LANES);
+                *x = _mm512_loadu_si512(at.cast());
+            }
+            let mut sums = [start; HEIGHT];
+            let (mut a, mut b, stride) = (self.bytes, self.panel, self.stride);
+            for _ in 0..stride / 4 {
+                let mut points = [_mm512_setzero_si512(); V];
+                for (v, x) in points.iter_mut().enumerate() {
+                    *x = _mm512_loadu_si512(b.add(v * 64).cast());
+                }
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let four = a.add(i * stride).cast::<i32>().read_unaligned();
+                    let row = _mm512_set1_epi32(four);
+                    for (s, point) in sums.iter_mut().zip(&points) {
+                        *s = _mm512_dpbusd_epi32(*s, row, *point);
+                    }
+                }
+                a = a.add(4);
+                b = b.add(V * 64);
+            }
+            for (out, sums) in out.iter_mut().zip(&sums) {
+                for (out, s) in out.iter_mut().zip(sums) {
+                    _mm512_store_si512(out.0.as_mut_ptr().cast(), *s);
+                }
+            }
+        }
+    }
 }
+
+/// Sums of a vector, where vectors may lie.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Vector([i32; LANES]);
 
 /// Lists the points whose lower bound is not above the lowest upper one; false where they are too
 /// many.
