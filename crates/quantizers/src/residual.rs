@@ -14,6 +14,7 @@ use crate::kmeans::centroids::{Centroids, Search, TILE};
 use crate::kmeans::squared_norm;
 use rayon::prelude::*;
 use sidereal_core::{Code, Codebook, Codes, Error, Matrix, MatrixRef, QuantizerInput, Result};
+use sidereal_nn::kernels::math::{axpy, difference};
 
 /// Whether residuals keep their length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,9 +149,21 @@ impl<'a> Residuals<'a> {
         'a: 'b,
     {
         let dim = self.vectors.cols();
-        let vectors = &self.vectors.data()[start * dim..(start + count) * dim];
+        let vectors = self.vectors(start, count);
         if let ([], ResidualScale::Raw) = (self.of.below, self.of.scale) {
             return vectors;
+        }
+        if let ([lowest, rest @ ..], ResidualScale::Raw) = (self.of.below, self.of.scale) {
+            buffer.resize(count * dim, 0.0);
+            let pairs = buffer.chunks_exact_mut(dim).zip(vectors.chunks_exact(dim));
+            for (i, (out, vector)) in pairs.enumerate() {
+                let (row, n) = (self.first + start + i, self.of.len());
+                difference(vector, lowest.row(self.of.codes[row]), out);
+                for (l, level) in rest.iter().enumerate() {
+                    subtract(out, level.row(self.of.codes[(l + 1) * n + row]));
+                }
+            }
+            return buffer;
         }
         buffer.clear();
         buffer.extend_from_slice(vectors);
@@ -158,6 +171,12 @@ impl<'a> Residuals<'a> {
             self.of.make(out, self.first + start + i);
         }
         buffer
+    }
+
+    /// The vectors themselves of `count` rows from position `start` of the block.
+    pub(crate) fn vectors(&self, start: usize, count: usize) -> &'a [f32] {
+        let dim = self.vectors.cols();
+        &self.vectors.data()[start * dim..(start + count) * dim]
     }
 }
 
@@ -179,9 +198,7 @@ fn enter(residual: &mut [f32], scale: ResidualScale) {
 }
 
 fn subtract(residual: &mut [f32], centroid: &[f32]) {
-    for (r, c) in residual.iter_mut().zip(centroid) {
-        *r -= c;
-    }
+    axpy(-1.0, centroid, residual);
 }
 
 /// Refuses what [`Codebook::distances`] cannot take.

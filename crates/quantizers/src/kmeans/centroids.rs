@@ -24,6 +24,15 @@ const PATIENCE: usize = 7;
 pub(crate) struct Search {
     scores: Vec<f32>,
     screen: screen::Scratch,
+    /// Blocks that still go straight to the product.
+    wait: usize,
+}
+
+impl Search {
+    /// Forgets what was seen, so that codes depend on the rows that follow alone.
+    pub(crate) fn begin(&mut self) {
+        self.wait = 0;
+    }
 }
 
 /// `K` centroids of width `D`.
@@ -109,24 +118,40 @@ impl Centroids {
         codes: &mut [Code],
         distances: &mut [f32],
     ) {
-        let Some(screen) = &self.screen else {
-            return self.nearest_of_all(tile, &mut search.scores, codes, distances);
-        };
-        let (dim, mut wait) = (self.dim(), 0);
-        let outputs = codes.chunks_mut(BLOCK).zip(distances.chunks_mut(BLOCK));
-        let blocks = tile.chunks(BLOCK * dim);
-        let ahead = blocks.clone().skip(1).chain([&[][..]]);
-        for ((rows, ahead), (codes, distances)) in blocks.zip(ahead).zip(outputs) {
-            if wait == 0 {
+        search.begin();
+        let step = self.step();
+        let outputs = codes.chunks_mut(step).zip(distances.chunks_mut(step));
+        for (rows, (codes, distances)) in tile.chunks(step * self.dim()).zip(outputs) {
+            self.go_on(rows, &[], search, codes, distances);
+        }
+    }
+
+    /// Rows at a time of [`Centroids::go_on`].
+    pub(crate) fn step(&self) -> usize {
+        if self.screen.is_some() { BLOCK } else { TILE }
+    }
+
+    /// [`Centroids::nearest`] of at most [`Centroids::step`] rows, after others since
+    /// [`Search::begin`]; `ahead` are vectors that come next, fetched into the cache meanwhile.
+    pub(crate) fn go_on(
+        &self,
+        rows: &[f32],
+        ahead: &[f32],
+        search: &mut Search,
+        codes: &mut [Code],
+        distances: &mut [f32],
+    ) {
+        match &self.screen {
+            Some(screen) if search.wait == 0 => {
                 let (points, scratch) = (self.values.data(), &mut search.screen);
                 match screen.nearest(points, rows, ahead, scratch, codes, distances) {
-                    Screened::Found => continue,
-                    Screened::Crowded => wait = PATIENCE + 1,
+                    Screened::Found => return,
+                    Screened::Crowded => search.wait = PATIENCE,
                 }
             }
-            wait -= 1;
-            self.nearest_of_all(rows, &mut search.scores, codes, distances);
+            _ => search.wait = search.wait.saturating_sub(1),
         }
+        self.nearest_of_all(rows, &mut search.scores, codes, distances);
     }
 
     /// The same by the product with all centroids.

@@ -8,6 +8,7 @@ use super::centroids::{Centroids, Search, TILE};
 use crate::residual::{Entering, Residuals};
 use rayon::prelude::*;
 use sidereal_core::{Code, Result};
+use sidereal_nn::kernels::math::add_rows;
 
 /// Rows whose sums are added up in f32 before they join the f64 totals.
 pub(crate) const CHUNK: usize = 4 * TILE;
@@ -146,12 +147,14 @@ impl Part {
         distances: &mut [f32],
     ) {
         let dim = centroids.dim();
-        let tiles = codes.chunks_mut(TILE).zip(distances.chunks_mut(TILE)).enumerate();
-        for (t, (codes, distances)) in tiles {
-            let start = first + t * TILE;
+        let (step, mut start, end) = (centroids.step(), first, first + codes.len());
+        self.search.begin();
+        for (codes, distances) in codes.chunks_mut(step).zip(distances.chunks_mut(step)) {
             let tile = block.tile(start, codes.len(), &mut self.tile);
+            start += codes.len();
+            let ahead = block.vectors(start, step.min(end - start));
             self.codes.resize(codes.len(), 0);
-            centroids.nearest(tile, &mut self.search, &mut self.codes, distances);
+            centroids.go_on(tile, ahead, &mut self.search, &mut self.codes, distances);
             for (i, row) in tile.chunks_exact(dim).enumerate() {
                 let code = self.codes[i];
                 self.distortion += f64::from(distances[i]);
@@ -160,9 +163,7 @@ impl Part {
                 if !self.counts.is_empty() {
                     self.counts[code as usize] += 1;
                     let at = code as usize * dim;
-                    for (s, v) in self.sums[at..at + dim].iter_mut().zip(row) {
-                        *s += v;
-                    }
+                    add_rows(row, &mut self.sums[at..at + dim]);
                 }
             }
         }

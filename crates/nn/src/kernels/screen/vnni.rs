@@ -95,30 +95,36 @@ fn bounds(screen: &Screen, rows: &[f32], ahead: &[f32], s: &mut Scratch) -> bool
 /// `q + 128` of a row less `shift`; bytes behind the row become those of zero.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn to_bytes(row: &[f32], shift: &[f32], bytes: &mut [u8]) -> Row {
-    let at = |i: usize| {
-        let left = row.len() - i;
-        let mask = if left < LANES { (1u16 << left) - 1 } else { u16::MAX };
-        let (r, s) = (&row[i..], &shift[i..]);
-        assert!(s.len() == r.len());
-        // SAFETY: the mask keeps values behind both slices unread.
-        unsafe {
-            let r = _mm512_maskz_loadu_ps(mask, r.as_ptr());
-            _mm512_sub_ps(r, _mm512_maskz_loadu_ps(mask, s.as_ptr()))
-        }
+    assert!(row.len() == shift.len() && bytes.len() == row.len().next_multiple_of(LANES));
+    let (whole, rest) = row.as_chunks::<LANES>();
+    let (bytes, last) = bytes.as_chunks_mut::<LANES>().0.split_at_mut(whole.len());
+    let shifts = shift.as_chunks::<LANES>();
+    let full = |r: &[f32; LANES], s: &[f32; LANES]| {
+        // SAFETY: both are 16 values.
+        unsafe { _mm512_sub_ps(_mm512_loadu_ps(r.as_ptr()), _mm512_loadu_ps(s.as_ptr())) }
     };
-    let mut most = [_mm512_setzero_ps(); 2];
-    for i in (0..row.len()).step_by(2 * LANES) {
-        most[0] = _mm512_max_ps(_mm512_abs_ps(at(i)), most[0]);
-        if i + LANES < row.len() {
-            most[1] = _mm512_max_ps(_mm512_abs_ps(at(i + LANES)), most[1]);
-        }
+    let mask = (1u16 << rest.len()) - 1;
+    // SAFETY: both are as long as the mask has bits; values behind them stay unread.
+    let tail = unsafe {
+        let r = _mm512_maskz_loadu_ps(mask, rest.as_ptr());
+        _mm512_sub_ps(r, _mm512_maskz_loadu_ps(mask, shifts.1.as_ptr()))
+    };
+    let mut most = [_mm512_abs_ps(tail), _mm512_setzero_ps()];
+    let (pairs, odd) = whole.as_chunks::<2>();
+    let (shift_pairs, shift_odd) = shifts.0.as_chunks::<2>();
+    for (r, s) in pairs.iter().zip(shift_pairs) {
+        most[0] = _mm512_max_ps(_mm512_abs_ps(full(&r[0], &s[0])), most[0]);
+        most[1] = _mm512_max_ps(_mm512_abs_ps(full(&r[1], &s[1])), most[1]);
+    }
+    for (r, s) in odd.iter().zip(shift_odd) {
+        most[0] = _mm512_max_ps(_mm512_abs_ps(full(r, s)), most[0]);
     }
     let most = _mm512_reduce_max_ps(_mm512_max_ps(most[0], most[1]));
     let (scale, inverse) = scales(most);
     let times = _mm512_set1_ps(inverse);
     let (mut length, mut error) = (_mm512_setzero_ps(), _mm512_setzero_ps());
-    for (i, out) in bytes.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-        let x = _mm512_mul_ps(at(i * LANES), times);
+    let mut to = |x: __m512, out: &mut [u8; LANES]| {
+        let x = _mm512_mul_ps(x, times);
         let q = _mm512_cvtps_epi32(x);
         let whole = _mm512_cvtepi32_ps(q);
         let off = _mm512_sub_ps(x, whole);
@@ -127,6 +133,12 @@ fn to_bytes(row: &[f32], shift: &[f32], bytes: &mut [u8]) -> Row {
         let byte = _mm_xor_si128(_mm512_cvtepi32_epi8(q), _mm_set1_epi8(-128));
         // SAFETY: `out` is 16 bytes.
         unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), byte) };
+    };
+    for ((r, s), out) in whole.iter().zip(shifts.0).zip(bytes) {
+        to(full(r, s), out);
+    }
+    for out in last {
+        to(tail, out);
     }
     // Rounding of the sums, of the scale and of its inverse.
     let slack = 1.0 + 1e-5 + 1e-8 * row.len() as f32;
