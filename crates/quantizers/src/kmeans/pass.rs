@@ -169,3 +169,53 @@ impl Part {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidereal_core::Matrix;
+    use sidereal_nn::parallel::pool;
+
+    fn uniform(i: usize) -> f32 {
+        (sidereal_core::seed::mix(i as u64) >> 40) as f32 / (1 << 24) as f32 - 0.5
+    }
+
+    /// Screened blocks and crowded ones, several chunks, both on raw rows and on residuals.
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let (n, k, dim) = (3 * CHUNK + 77, 130, 128);
+        let mut x = Matrix::zeros(n, dim);
+        x.data_mut().iter_mut().enumerate().for_each(|(i, v)| *v = uniform(i));
+        for row in x.data_mut().chunks_exact_mut(dim).skip(CHUNK + 10).take(100) {
+            row[3] = 1e5;
+        }
+        let below = Centroids::new(Matrix::new(2, dim, x.data()[..2 * dim].to_vec()).unwrap());
+        let level = Centroids::new(Matrix::new(k, dim, x.data()[..k * dim].to_vec()).unwrap());
+        let (view, lower) = (x.view(), (0..n as u32).map(|i| i % 2).collect::<Vec<_>>());
+        let below = [below];
+        let on = |threads: usize, source: &Entering<'_>| {
+            pool(threads).unwrap().install(|| {
+                let (mut assigned, mut scratch) = (Assigned::default(), Scratch::default());
+                let sums =
+                    pass(source, &level, Collect::Sums, &mut assigned, &mut scratch).unwrap();
+                (assigned.codes, assigned.distances, sums.sums, sums.counts, sums.distortion)
+            })
+        };
+        let scale = crate::residual::ResidualScale::Raw;
+        for source in [Entering::raw(&view), Entering::new(&view, &below, &lower, scale)] {
+            let one = on(1, &source);
+            assert!(one == on(3, &source));
+            let rows = source.gather(&[0, 70, (CHUNK + 50) as u32, n as u32 - 1]).unwrap();
+            for (i, &r) in [0, 70, CHUNK + 50, n - 1].iter().enumerate() {
+                let square = |c: &[f32]| -> f64 {
+                    let pairs = rows.row(i).iter().zip(c);
+                    pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
+                };
+                let all = level.values().data().chunks_exact(dim).map(square);
+                let low = all.fold(f64::INFINITY, f64::min);
+                let chosen = square(level.row(one.0[r]));
+                assert!(chosen <= low + 1e-6 * (low + if i == 2 { 1e10 } else { 0.0 }), "row {r}");
+            }
+        }
+    }
+}
