@@ -10,10 +10,11 @@
 //! cache. Source: RQ (Martinez et al. 2014) as GRID applies it (arXiv 2507.22224).
 
 use crate::blocks::Blocks;
-use crate::kmeans::centroids::{Centroids, TILE};
+use crate::kmeans::centroids::{Centroids, Search, TILE};
 use crate::kmeans::squared_norm;
 use rayon::prelude::*;
 use sidereal_core::{Code, Codebook, Codes, Error, Matrix, MatrixRef, QuantizerInput, Result};
+use sidereal_nn::kernels::math::{axpy, difference};
 
 /// Whether residuals keep their length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,9 +149,21 @@ impl<'a> Residuals<'a> {
         'a: 'b,
     {
         let dim = self.vectors.cols();
-        let vectors = &self.vectors.data()[start * dim..(start + count) * dim];
+        let vectors = self.vectors(start, count);
         if let ([], ResidualScale::Raw) = (self.of.below, self.of.scale) {
             return vectors;
+        }
+        if let ([lowest, rest @ ..], ResidualScale::Raw) = (self.of.below, self.of.scale) {
+            buffer.resize(count * dim, 0.0);
+            let pairs = buffer.chunks_exact_mut(dim).zip(vectors.chunks_exact(dim));
+            for (i, (out, vector)) in pairs.enumerate() {
+                let (row, n) = (self.first + start + i, self.of.len());
+                difference(vector, lowest.row(self.of.codes[row]), out);
+                for (l, level) in rest.iter().enumerate() {
+                    subtract(out, level.row(self.of.codes[(l + 1) * n + row]));
+                }
+            }
+            return buffer;
         }
         buffer.clear();
         buffer.extend_from_slice(vectors);
@@ -158,6 +171,12 @@ impl<'a> Residuals<'a> {
             self.of.make(out, self.first + start + i);
         }
         buffer
+    }
+
+    /// The vectors themselves of `count` rows from position `start` of the block.
+    pub(crate) fn vectors(&self, start: usize, count: usize) -> &'a [f32] {
+        let dim = self.vectors.cols();
+        &self.vectors.data()[start * dim..(start + count) * dim]
     }
 }
 
@@ -179,9 +198,7 @@ fn enter(residual: &mut [f32], scale: ResidualScale) {
 }
 
 fn subtract(residual: &mut [f32], centroid: &[f32]) {
-    for (r, c) in residual.iter_mut().zip(centroid) {
-        *r -= c;
-    }
+    axpy(-1.0, centroid, residual);
 }
 
 /// Refuses what [`Codebook::distances`] cannot take.
@@ -309,10 +326,10 @@ impl ResidualCodebook {
         s.tile.clear();
         s.tile.extend_from_slice(vectors);
         s.codes.resize(rows, 0);
-        s.best.resize(rows, 0.0);
+        s.distances.resize(rows, 0.0);
         for (l, level) in self.levels.iter().enumerate() {
             s.tile.chunks_exact_mut(dim).for_each(|r| enter(r, self.scale));
-            level.nearest(&s.tile, &mut s.scores, &mut s.codes, &mut s.best);
+            level.nearest(&s.tile, &mut s.search, &mut s.codes, &mut s.distances);
             for (i, residual) in s.tile.chunks_exact_mut(dim).enumerate() {
                 codes[i * count + l] = s.codes[i];
                 if l + 1 < count {
@@ -326,9 +343,9 @@ impl ResidualCodebook {
 #[derive(Default)]
 struct TileScratch {
     tile: Vec<f32>,
-    scores: Vec<f32>,
+    search: Search,
     codes: Vec<Code>,
-    best: Vec<f32>,
+    distances: Vec<f32>,
 }
 
 impl Codebook for ResidualCodebook {

@@ -43,7 +43,7 @@ pub mod version {
     /// Item vectors.
     pub const EMBEDDINGS: u32 = 2;
     /// Quantization and identifiers.
-    pub const SIDS: u32 = 2;
+    pub const SIDS: u32 = 3;
     /// Training.
     pub const TRAINING: u32 = 1;
     /// Recommendation and metrics.

@@ -113,6 +113,15 @@ pub(crate) fn exp_one(x: f32) -> f32 {
 }
 
 simd! {
+    /// `out = a - b`.
+    pub fn difference(a: &[f32], b: &[f32], out: &mut [f32]) {
+        for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
+            *o = a - b;
+        }
+    }
+}
+
+simd! {
     /// Sum of products of the common length.
     pub fn dot(a: &[f32], b: &[f32]) -> f32 { dot_body(a, b) }
 }

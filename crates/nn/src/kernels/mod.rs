@@ -44,6 +44,7 @@ pub mod gemm;
 pub mod math;
 pub mod norm;
 pub mod post_norm;
+pub mod screen;
 pub mod silu_attention;
 pub mod sparse;
 pub mod squared_error;

@@ -2,15 +2,38 @@
 //!
 //! `argmin_k ||r - c_k||^2 = argmin_k (||c_k||^2 - 2 r.c_k)`: the products of a tile of rows with
 //! all centroids are one dense product, the norms are known before. Cost `2 K D` operations a row;
-//! the tile of `rows x K` scores stays in cache and the `N x K` matrix is never written.
+//! the tile of `rows x K` scores stays in cache and the `N x K` matrix is never written. Where the
+//! processor has products of 8-bit integers these come first, and leave few points to f32
+//! (`sidereal_nn::kernels::screen`): the same codes up to ties within rounding, and distances that
+//! are sums of squared differences instead of differences of squares.
 
 use super::{LANES, squared_norm};
 use sidereal_core::{Code, Matrix};
 use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
+use sidereal_nn::kernels::screen::{self, BLOCK, Screen, Screened};
 
 /// Rows of a tile: the residuals of a tile (`TILE x D`) and its scores (`TILE x K`) share the
 /// cache of one core.
 pub(crate) const TILE: usize = 512;
+
+/// Blocks that go straight to the product after one that was crowded.
+const PATIENCE: usize = 7;
+
+/// Working memory of [`Centroids::nearest`].
+#[derive(Debug, Default)]
+pub(crate) struct Search {
+    scores: Vec<f32>,
+    screen: screen::Scratch,
+    /// Blocks that still go straight to the product.
+    wait: usize,
+}
+
+impl Search {
+    /// Forgets what was seen, so that codes depend on the rows that follow alone.
+    pub(crate) fn begin(&mut self) {
+        self.wait = 0;
+    }
+}
 
 /// `K` centroids of width `D`.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,13 +42,16 @@ pub struct Centroids {
     /// `D x K`: the layout that the product reads without repacking.
     transposed: Vec<f32>,
     norms: Vec<f32>,
+    /// None where it does not pay.
+    screen: Option<Screen>,
 }
 
 impl Centroids {
     /// Takes centroids of shape `K x D`.
     pub fn new(values: Matrix) -> Self {
         let transposed = vec![0.0; values.rows() * values.cols()];
-        let mut out = Centroids { norms: vec![0.0; values.rows()], values, transposed };
+        let norms = vec![0.0; values.rows()];
+        let mut out = Centroids { norms, values, transposed, screen: None };
         out.prepare();
         out
     }
@@ -50,6 +76,7 @@ impl Centroids {
         for i in 0..k {
             self.norms[i] = squared_norm(self.values.row(i));
         }
+        self.screen = if screen::pays(k, d) { Screen::new(self.values.data(), d) } else { None };
     }
 
     /// Number of codes K.
@@ -82,21 +109,70 @@ impl Centroids {
         self.values.row(code as usize)
     }
 
-    /// Nearest code of each row of `tile` (`codes.len() x D`), ties to the lowest; `best` receives
-    /// `||c||^2 - 2 r.c`, which is the squared distance less `||r||^2`. `scores` is scratch.
+    /// Nearest code of each row of `tile` (`codes.len() x D`), ties to the lowest, and its squared
+    /// distance.
     pub(crate) fn nearest(
+        &self,
+        tile: &[f32],
+        search: &mut Search,
+        codes: &mut [Code],
+        distances: &mut [f32],
+    ) {
+        search.begin();
+        let step = self.step();
+        let outputs = codes.chunks_mut(step).zip(distances.chunks_mut(step));
+        for (rows, (codes, distances)) in tile.chunks(step * self.dim()).zip(outputs) {
+            self.go_on(rows, &[], search, codes, distances);
+        }
+    }
+
+    /// Rows at a time of [`Centroids::go_on`].
+    pub(crate) fn step(&self) -> usize {
+        if self.screen.is_some() { BLOCK } else { TILE }
+    }
+
+    /// [`Centroids::nearest`] of at most [`Centroids::step`] rows, after others since
+    /// [`Search::begin`]; `ahead` are vectors that come next, fetched into the cache meanwhile.
+    pub(crate) fn go_on(
+        &self,
+        rows: &[f32],
+        ahead: &[f32],
+        search: &mut Search,
+        codes: &mut [Code],
+        distances: &mut [f32],
+    ) {
+        match &self.screen {
+            Some(screen) if search.wait == 0 => {
+                let (points, scratch) = (self.values.data(), &mut search.screen);
+                match screen.nearest(points, rows, ahead, scratch, codes, distances) {
+                    Screened::Found => return,
+                    Screened::Crowded => search.wait = PATIENCE,
+                }
+            }
+            _ => search.wait = search.wait.saturating_sub(1),
+        }
+        self.nearest_of_all(rows, &mut search.scores, codes, distances);
+    }
+
+    /// The same by the product with all centroids.
+    fn nearest_of_all(
         &self,
         tile: &[f32],
         scores: &mut Vec<f32>,
         codes: &mut [Code],
-        best: &mut [f32],
+        distances: &mut [f32],
     ) {
-        let (rows, k) = (codes.len(), self.width());
+        let (rows, k, dim) = (codes.len(), self.width(), self.dim());
         scores.resize(rows * k, 0.0);
-        let (a, b) = (Mat::rows(tile, self.dim()), Mat::rows(&self.transposed, k));
-        gemm(rows, k, self.dim(), a, b, scores, k, Write::Set);
-        for ((row, code), best) in scores.chunks_exact_mut(k).zip(codes).zip(best) {
-            (*code, *best) = argmin(row, &self.norms);
+        let (a, b) = (Mat::rows(tile, dim), Mat::rows(&self.transposed, k));
+        gemm(rows, k, dim, a, b, scores, k, Write::Set);
+        let outputs = codes.iter_mut().zip(distances);
+        for ((dots, row), (code, distance)) in
+            scores.chunks_exact_mut(k).zip(tile.chunks_exact(dim)).zip(outputs)
+        {
+            let (nearest, best) = argmin(dots, &self.norms);
+            // Rounding may leave a tiny negative number where the distance is zero.
+            (*code, *distance) = (nearest, (best + squared_norm(row)).max(0.0));
         }
     }
 
@@ -154,33 +230,76 @@ mod tests {
     fn nearest(values: &[f32], dim: usize, tile: &[f32]) -> (Vec<Code>, Vec<f32>) {
         let c = Centroids::new(Matrix::new(values.len() / dim, dim, values.to_vec()).unwrap());
         let rows = tile.len() / dim;
-        let (mut codes, mut best) = (vec![9; rows], vec![0.0; rows]);
-        c.nearest(tile, &mut Vec::new(), &mut codes, &mut best);
-        (codes, best)
+        let (mut codes, mut distances) = (vec![9; rows], vec![0.0; rows]);
+        c.nearest(tile, &mut Search::default(), &mut codes, &mut distances);
+        (codes, distances)
     }
 
     #[test]
     fn ties_go_to_the_lowest_code() {
-        let (codes, best) = nearest(&[0.0, 10.0, 10.0], 1, &[5.0, 7.0, -1.0]);
+        let (codes, distances) = nearest(&[0.0, 10.0, 10.0], 1, &[5.0, 7.0, -1.0]);
         assert_eq!(codes, [0, 1, 0]);
-        assert_eq!(best, [0.0, 100.0 - 140.0, 0.0]);
+        assert_eq!(distances, [25.0, 9.0, 1.0]);
+    }
+
+    /// Codes and distances of both ways beside distances in f64.
+    fn check(values: &[f32], dim: usize, tile: &[f32]) {
+        let c = Centroids::new(Matrix::new(values.len() / dim, dim, values.to_vec()).unwrap());
+        let rows = tile.len() / dim;
+        let (mut codes, mut distances) = (vec![9; rows], vec![0.0; rows]);
+        for all in [false, true] {
+            if all {
+                c.nearest_of_all(tile, &mut Vec::new(), &mut codes, &mut distances);
+            } else {
+                c.nearest(tile, &mut Search::default(), &mut codes, &mut distances);
+            }
+            for (i, r) in tile.chunks(dim).enumerate() {
+                let square = |(r, c): (&f32, &f32)| (f64::from(*r) - f64::from(*c)).powi(2);
+                let d = values.chunks(dim).map(|c| r.iter().zip(c).map(square).sum::<f64>());
+                let d: Vec<f64> = d.collect();
+                let low = d.iter().copied().fold(f64::INFINITY, f64::min);
+                // Differences of squares lose what the squares have more than their difference.
+                let length = r.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+                let slack = 1e-6 * if all || c.screen.is_none() { low + length } else { low };
+                assert!(d[codes[i] as usize] <= low + slack, "row {i}");
+                assert!((f64::from(distances[i]) - low).abs() <= 3.0 * slack + 1e-30, "row {i}");
+            }
+        }
     }
 
     #[test]
     fn agrees_with_distances_written_out() {
-        for k in [1, 15, 16, 17, 40] {
-            let dim = 5;
-            let at = |i: usize, s: usize| ((i * s) % 101) as f32 / 10.0;
-            let values: Vec<f32> = (0..k * dim).map(|i| at(i, 37)).collect();
-            let tile: Vec<f32> = (0..50 * dim).map(|i| at(i, 53)).collect();
-            let (codes, best) = nearest(&values, dim, &tile);
-            for (i, r) in tile.chunks(dim).enumerate() {
-                let d: Vec<f32> =
-                    values.chunks(dim).map(|c| super::super::squared_distance(r, c)).collect();
-                let low = d.iter().copied().fold(f32::INFINITY, f32::min);
-                assert!(d[codes[i] as usize] <= low + 1e-4);
-                assert!((best[i] + squared_norm(r) - low).abs() < 1e-3);
-            }
+        for (k, dim) in
+            [(1, 5), (15, 5), (16, 5), (17, 5), (40, 5), (256, 64), (257, 67), (300, 130)]
+        {
+            let at = |i: usize, s: u64| {
+                (sidereal_core::seed::mix(s + i as u64) >> 40) as f32 / (1 << 24) as f32 - 0.5
+            };
+            let values: Vec<f32> = (0..k * dim).map(|i| at(i, 1 << 40)).collect();
+            let mut tile: Vec<f32> = (0..200 * dim).map(|i| at(i, 1 << 50)).collect();
+            check(&values, dim, &tile);
+            // A block whose rows are all alike far from the others.
+            tile[64 * dim..128 * dim].fill(30.0);
+            check(&values, dim, &tile);
+        }
+    }
+
+    /// Rows that 8 bits cannot tell apart go through the product, in the same tile as others.
+    #[test]
+    fn crowded_blocks_are_looked_at_in_full() {
+        let (k, dim) = (64, 256);
+        let mut values = vec![0f32; k * dim];
+        values.iter_mut().step_by(dim).enumerate().for_each(|(i, v)| *v = i as f32 / 64.0);
+        let mut tile = vec![0f32; 2000 * dim];
+        for (i, row) in tile.chunks_exact_mut(dim).enumerate() {
+            row[0] = i as f32 / 2000.0;
+            row[1] = if i < 300 { 500.0 } else { 0.0 };
+        }
+        let (codes, _) = nearest(&values, dim, &tile);
+        for (i, &code) in codes.iter().enumerate() {
+            let (at, low) = (i as f32 / 2000.0, code as f32 / 64.0);
+            let slack = if i < 300 { 0.26 } else { 1e-5 };
+            assert!((at - low).abs() <= 0.5 / 64.0 + slack || code == 63, "row {i}: {code}");
         }
     }
 }

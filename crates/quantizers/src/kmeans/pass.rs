@@ -4,11 +4,11 @@
 //! then added to the f64 totals in chunk order. The size of a chunk is fixed and a wave of chunks
 //! is only a limit on memory, so the result is the same for any number of threads.
 
-use super::centroids::{Centroids, TILE};
-use super::squared_norm;
+use super::centroids::{Centroids, Search, TILE};
 use crate::residual::{Entering, Residuals};
 use rayon::prelude::*;
 use sidereal_core::{Code, Result};
+use sidereal_nn::kernels::math::add_rows;
 
 /// Rows whose sums are added up in f32 before they join the f64 totals.
 pub(crate) const CHUNK: usize = 4 * TILE;
@@ -45,9 +45,8 @@ struct Part {
     distortion: f64,
     changed: usize,
     tile: Vec<f32>,
-    scores: Vec<f32>,
+    search: Search,
     codes: Vec<Code>,
-    best: Vec<f32>,
 }
 
 /// Whether a pass also adds up the rows of each code.
@@ -148,28 +147,74 @@ impl Part {
         distances: &mut [f32],
     ) {
         let dim = centroids.dim();
-        let tiles = codes.chunks_mut(TILE).zip(distances.chunks_mut(TILE)).enumerate();
-        for (t, (codes, distances)) in tiles {
-            let start = first + t * TILE;
+        let (step, mut start, end) = (centroids.step(), first, first + codes.len());
+        self.search.begin();
+        for (codes, distances) in codes.chunks_mut(step).zip(distances.chunks_mut(step)) {
             let tile = block.tile(start, codes.len(), &mut self.tile);
+            start += codes.len();
+            let ahead = block.vectors(start, step.min(end - start));
             self.codes.resize(codes.len(), 0);
-            self.best.resize(codes.len(), 0.0);
-            centroids.nearest(tile, &mut self.scores, &mut self.codes, &mut self.best);
+            centroids.go_on(tile, ahead, &mut self.search, &mut self.codes, distances);
             for (i, row) in tile.chunks_exact(dim).enumerate() {
                 let code = self.codes[i];
-                // Rounding may leave a tiny negative number where the distance is zero.
-                let distance = (self.best[i] + squared_norm(row)).max(0.0);
-                self.distortion += f64::from(distance);
+                self.distortion += f64::from(distances[i]);
                 self.changed += usize::from(codes[i] != code);
                 codes[i] = code;
-                distances[i] = distance;
                 if !self.counts.is_empty() {
                     self.counts[code as usize] += 1;
                     let at = code as usize * dim;
-                    for (s, v) in self.sums[at..at + dim].iter_mut().zip(row) {
-                        *s += v;
-                    }
+                    add_rows(row, &mut self.sums[at..at + dim]);
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidereal_core::Matrix;
+    use sidereal_nn::parallel::pool;
+
+    fn uniform(i: usize) -> f32 {
+        (sidereal_core::seed::mix(i as u64) >> 40) as f32 / (1 << 24) as f32 - 0.5
+    }
+
+    /// Screened blocks and crowded ones, several chunks, both on raw rows and on residuals.
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let (n, k, dim) = (3 * CHUNK + 77, 130, 128);
+        let mut x = Matrix::zeros(n, dim);
+        x.data_mut().iter_mut().enumerate().for_each(|(i, v)| *v = uniform(i));
+        for row in x.data_mut().chunks_exact_mut(dim).skip(CHUNK + 10).take(100) {
+            row[3] = 1e5;
+        }
+        let below = Centroids::new(Matrix::new(2, dim, x.data()[..2 * dim].to_vec()).unwrap());
+        let level = Centroids::new(Matrix::new(k, dim, x.data()[..k * dim].to_vec()).unwrap());
+        let (view, lower) = (x.view(), (0..n as u32).map(|i| i % 2).collect::<Vec<_>>());
+        let below = [below];
+        let on = |threads: usize, source: &Entering<'_>| {
+            pool(threads).unwrap().install(|| {
+                let (mut assigned, mut scratch) = (Assigned::default(), Scratch::default());
+                let sums =
+                    pass(source, &level, Collect::Sums, &mut assigned, &mut scratch).unwrap();
+                (assigned.codes, assigned.distances, sums.sums, sums.counts, sums.distortion)
+            })
+        };
+        let scale = crate::residual::ResidualScale::Raw;
+        for source in [Entering::raw(&view), Entering::new(&view, &below, &lower, scale)] {
+            let one = on(1, &source);
+            assert!(one == on(3, &source));
+            let rows = source.gather(&[0, 70, (CHUNK + 50) as u32, n as u32 - 1]).unwrap();
+            for (i, &r) in [0, 70, CHUNK + 50, n - 1].iter().enumerate() {
+                let square = |c: &[f32]| -> f64 {
+                    let pairs = rows.row(i).iter().zip(c);
+                    pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
+                };
+                let all = level.values().data().chunks_exact(dim).map(square);
+                let low = all.fold(f64::INFINITY, f64::min);
+                let chosen = square(level.row(one.0[r]));
+                assert!(chosen <= low + 1e-6 * (low + if i == 2 { 1e10 } else { 0.0 }), "row {r}");
             }
         }
     }

@@ -3,7 +3,7 @@
 //! A row of the encoder's output holds all experts, `N_e x c`, then the gates' logits, `M x N_e`.
 
 use crate::autoencoder::{Bottleneck, whole_numbers};
-use crate::kmeans::centroids::Centroids;
+use crate::kmeans::centroids::{Centroids, Search};
 use crate::levels::check_levels;
 use sidereal_core::{Code, Error, Matrix, Result};
 use sidereal_nn::kernels::math::{axpy, dot, size, zeros};
@@ -46,7 +46,8 @@ pub struct State {
     dmixed: Vec<f32>,
     /// Codebook after codebook, shape `M x rows`.
     codes: Vec<Code>,
-    best: Vec<f32>,
+    search: Search,
+    distances: Vec<f32>,
     scores: Vec<f32>,
     balance: Vec<f32>,
 }
@@ -209,7 +210,7 @@ impl Bottleneck for Experts {
         size(&mut s.gates, rows * count * n);
         size(&mut s.mixed, rows * count * c);
         s.codes.resize(rows * count, 0);
-        s.best.resize(rows, 0.0);
+        s.distances.resize(rows, 0.0);
         for (i, row) in z.chunks_exact(self.inputs()).enumerate() {
             for m in 0..count {
                 let at = (i * count + m) * n;
@@ -222,7 +223,7 @@ impl Bottleneck for Experts {
         for (m, book) in self.books.iter().enumerate() {
             let own = &mut s.codes[m * rows..(m + 1) * rows];
             let mixed = &s.mixed[m * rows * c..(m + 1) * rows * c];
-            book.nearest(mixed, &mut s.scores, own, &mut s.best);
+            book.nearest(mixed, &mut s.search, own, &mut s.distances);
             for (i, &code) in own.iter().enumerate() {
                 codes[i * count + m] = code;
                 q[(i * count + m) * c..][..c].copy_from_slice(book.row(code));

@@ -7,7 +7,7 @@
 use super::loss::{CodebookUpdate, Estimator, RqVaeLoss};
 use super::model::RqVaeModel;
 use crate::gradient::{GradientStrategy, RotationTrick};
-use crate::kmeans::centroids::{Centroids, TILE};
+use crate::kmeans::centroids::{Centroids, Search, TILE};
 use crate::kmeans::squared_distance;
 use sidereal_core::{Code, seed};
 use sidereal_nn::MlpState;
@@ -92,8 +92,8 @@ pub(super) struct Chunk {
     pub levels: Vec<Level>,
     /// `z^`, shape `rows x D`: the decoder's input.
     pub latents: Vec<f32>,
-    scores: Vec<f32>,
-    best: Vec<f32>,
+    search: Search,
+    nearest: Vec<f32>,
     d_latents: Vec<f32>,
     d_residuals: Vec<f32>,
     row: Vec<f32>,
@@ -214,7 +214,7 @@ impl Chunk {
                 None => level.residuals.copy_from_slice(self.encoder.output()),
                 Some(b) => b.left_over(&s.centroids[l - 1], s.loss, &mut level.residuals),
             }
-            level.choose(s, l, first, &mut self.scores, &mut self.best);
+            level.choose(s, l, first, &mut self.search, &mut self.nearest);
             self.distances += level.add_codes(&s.centroids[l], s.loss, &mut self.latents);
         }
     }
@@ -294,8 +294,8 @@ impl Level {
         s: Shared<'_>,
         l: usize,
         first: usize,
-        scores: &mut Vec<f32>,
-        best: &mut Vec<f32>,
+        search: &mut Search,
+        distances: &mut Vec<f32>,
     ) {
         let c = &s.centroids[l];
         let (k, d) = (c.width(), c.dim());
@@ -307,11 +307,11 @@ impl Level {
             return;
         }
         if s.loss.estimator != Estimator::Gumbel {
-            best.resize(TILE.min(rows), 0.0);
+            distances.resize(TILE.min(rows), 0.0);
             let tiles = self.residuals.chunks(TILE * d).zip(self.codes.chunks_mut(TILE));
             for (tile, codes) in tiles {
-                let best = &mut best[..codes.len()];
-                c.nearest(tile, scores, codes, best);
+                let distances = &mut distances[..codes.len()];
+                c.nearest(tile, search, codes, distances);
             }
             return;
         }

@@ -14,7 +14,7 @@
 //! is zero. Cost: `2 N K D` operations for the codes, `O(N D)` for the rest.
 
 use crate::kmeans::Centroids;
-use crate::kmeans::centroids::TILE;
+use crate::kmeans::centroids::{Search, TILE};
 use crate::residual::check_vectors;
 use rayon::prelude::*;
 use sidereal_core::{Code, Error, Matrix, MatrixRef, Result};
@@ -58,10 +58,10 @@ pub fn level_loss(residuals: MatrixRef<'_>, codebook: &Centroids, beta: f64) -> 
         .zip(commitment_gradient.data_mut().par_chunks_mut(TILE * dim))
         .zip(residuals.data().par_chunks(TILE * dim));
     let squares: Vec<f64> = tiles
-        .map_init(Default::default, |scratch: &mut (Vec<f32>, Vec<f32>), ((codes, grad), rows)| {
-            let (scores, best) = scratch;
-            best.resize(codes.len(), 0.0);
-            codebook.nearest(rows, scores, codes, best);
+        .map_init(Default::default, |scratch: &mut (Search, Vec<f32>), ((codes, grad), rows)| {
+            let (search, distances) = scratch;
+            distances.resize(codes.len(), 0.0);
+            codebook.nearest(rows, search, codes, distances);
             tile_loss(codebook, codes, rows, beta, grad)
         })
         .collect();
