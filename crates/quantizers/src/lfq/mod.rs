@@ -43,8 +43,9 @@ sidereal_core::options! {
         pub beta: f32 = 0.25,
         /// Weight of both entropies, 0 and up; 0 leaves them away.
         pub entropy: f32 = 0.1,
-        /// Temperature of the soft choice, above 0.
-        pub temperature: f32 = 1.0,
+        /// Temperature of the soft choice, above 0. With 1 the entropies hardly move the latents of
+        /// text vectors of length one, and all of them can end on one code.
+        pub temperature: f32 = 0.01,
         /// Widths of the encoder's hidden layers, each 1 and up; the decoder mirrors them.
         pub hidden: Vec<u32> = vec![512, 256, 128],
         /// Passes over the vectors, 0 and up.
