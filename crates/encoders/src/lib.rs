@@ -18,6 +18,7 @@
 
 pub mod als;
 pub mod collaborative;
+mod epochs;
 pub mod fused;
 pub mod graph_smoothed;
 pub mod graphsage;

@@ -2,10 +2,11 @@
 
 use super::adapter::{Adapter, AdapterState};
 use super::contrast::{Contrast, ROWS};
+use crate::epochs::Epochs;
 use crate::rows::normalize;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
-use sidereal_core::{Error, Event, Matrix, Result, Run, seed};
+use sidereal_core::{Error, Matrix, Result, Run, seed};
 use sidereal_nn::Params;
 use sidereal_nn::kernels::math::dot;
 use sidereal_nn::optim::{AdamW, AdamWOptions, Optimizer};
@@ -70,30 +71,18 @@ pub fn align(
     let mut adam = AdamW::new(options, params.len(), crate::SECTION)?;
     let batches = order.len().div_ceil(alignment.batch).min(order.len() / 2);
     let mut step = Step { adapter, ds, dc, contrast: Contrast::default(), pieces: Vec::new() };
-    let task = "fused";
-    run.emit(Event::Started { task, total: alignment.epochs as u64, unit: "epochs" });
-    for epoch in 0..alignment.epochs {
-        order.shuffle(&mut seed::stream(run.seed, "fused-order", epoch as u64));
-        let mut sum = 0.0;
-        for b in 0..batches {
-            run.check()?;
-            let rows = &order[b * order.len() / batches..(b + 1) * order.len() / batches];
-            let (x, a) = (gather(&texts, rows), gather(&targets, rows));
-            let loss = step.run(params.values(), &x, &a, alignment.temperature);
-            if !loss.is_finite() {
-                return Err(Error::NotFinite {
-                    what: "the loss of fused".into(),
-                    step: Some((epoch * batches + b) as u64),
-                    help: "lower encoder.lr".into(),
-                });
-            }
-            sum += loss;
-            adam.step(params.values_mut(), step.grads(), alignment.lr, run.threads);
+    let epochs = Epochs { task: "fused", epochs: alignment.epochs as u64, steps: batches as u64 };
+    epochs.run(run, |number| {
+        let b = (number % epochs.steps) as usize;
+        if b == 0 {
+            order.shuffle(&mut seed::stream(run.seed, "fused-order", number / epochs.steps));
         }
-        let numbers = [("loss", sum / batches as f64)];
-        run.emit(Event::Advanced { task, done: epoch as u64 + 1, numbers: &numbers });
-    }
-    run.emit(Event::Finished { task });
+        let rows = &order[b * order.len() / batches..(b + 1) * order.len() / batches];
+        let (x, a) = (gather(&texts, rows), gather(&targets, rows));
+        let loss = step.run(params.values(), &x, &a, alignment.temperature);
+        adam.step(params.values_mut(), step.grads(), alignment.lr, run.threads);
+        loss
+    })?;
     let mut out = Matrix::zeros(n, dc);
     let chunks = out.data_mut().par_chunks_mut(ROWS * dc).zip(texts.data().par_chunks(ROWS * ds));
     chunks.for_each_init(AdapterState::default, |state, (out, x)| {

@@ -14,11 +14,12 @@ pub mod linear;
 pub mod network;
 
 use crate::collaborative::{Factors, Sampler, bpr, user_items, warn_of_cold};
+use crate::epochs::Epochs;
 use crate::threads::with_threads;
 use crate::{check_number, check_range, key, rows};
 use network::{Means, Network, State};
 use sidereal_core::component::Inner;
-use sidereal_core::{Catalog, EncoderInput, Error, Event, ItemEncoder, Matrix, Result, Run, seed};
+use sidereal_core::{Catalog, EncoderInput, Error, ItemEncoder, Matrix, Result, Run, seed};
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::optim::{Adam, AdamOptions, Optimizer};
 use sidereal_nn::{Params, Pass};
@@ -107,43 +108,22 @@ impl GraphSage {
         let mut dout = vec![0f32; means.nodes() * o.dim];
         let steps = r.nnz().div_ceil(o.batch);
         let task = "graphsage";
-        run.emit(Event::Started { task, total: o.epochs as u64, unit: "epochs" });
-        for epoch in 0..o.epochs {
-            let mut sum = 0.0;
-            for s in 0..steps {
-                run.check()?;
-                let step = (epoch * steps + s) as u64;
-                let triples = sampler.draw(run.seed, "graphsage-triples", step, o.batch);
-                let pass = Pass::Train { key: seed::key(run.seed, "graphsage-dropout", step) };
-                let drops = [o.dropout, o.output_dropout].map(|rate| Dropout::new(rate, pass));
-                let weights = params.values();
-                network.forward(weights, features.data(), &means, drops, &mut state);
-                let loss = bpr(state.output(), o.dim, &triples, &mut dout);
-                if !loss.is_finite() {
-                    return Err(Error::NotFinite {
-                        what: "the loss of graphsage".into(),
-                        step: Some(step),
-                        help: "lower encoder.lr".into(),
-                    });
-                }
-                sum += loss;
-                grads.fill(0.0);
-                let x = features.data();
-                network.backward(weights, x, &means, drops, &mut state, &mut dout, &mut grads);
-                adam.step(params.values_mut(), &grads, o.lr, run.threads);
-            }
-            let numbers = [("loss", sum / steps as f64)];
-            run.emit(Event::Advanced { task, done: epoch as u64 + 1, numbers: &numbers });
-        }
-        run.emit(Event::Finished { task });
+        Epochs { task, epochs: o.epochs as u64, steps: steps as u64 }.run(run, |number| {
+            let triples = sampler.draw(run.seed, "graphsage-triples", number, o.batch);
+            let pass = Pass::Train { key: seed::key(run.seed, "graphsage-dropout", number) };
+            let drops = [o.dropout, o.output_dropout].map(|rate| Dropout::new(rate, pass));
+            let (weights, x) = (params.values(), features.data());
+            network.forward(weights, x, &means, drops, &mut state);
+            let loss = bpr(state.output(), o.dim, &triples, &mut dout);
+            grads.fill(0.0);
+            network.backward(weights, x, &means, drops, &mut state, &mut dout, &mut grads);
+            adam.step(params.values_mut(), &grads, o.lr, run.threads);
+            loss
+        })?;
         warn_of_cold(task, &r.transpose(), "their features alone decide their vectors", run);
         let drops = [Dropout::none(); 2];
         network.forward(params.values(), features.data(), &means, drops, &mut state);
-        let (users, items) = state.output().split_at(r.rows() * o.dim);
-        Ok(Factors {
-            users: Matrix::new(r.rows(), o.dim, users.to_vec())?,
-            items: Matrix::new(r.cols(), o.dim, items.to_vec())?,
-        })
+        Factors::from_rows(state.output(), r.rows(), o.dim)
     }
 }
 

@@ -22,10 +22,11 @@ pub mod pairs;
 pub mod step;
 
 use crate::collaborative::{user_items, warn_of_cold};
+use crate::epochs::Epochs;
 use crate::threads::with_threads;
 use crate::{check_number, check_range, rows};
 use pairs::Pairs;
-use sidereal_core::{EncoderInput, Error, Event, ItemEncoder, Matrix, Result, Run};
+use sidereal_core::{EncoderInput, ItemEncoder, Matrix, Result, Run};
 use sidereal_nn::optim::{Adam, AdamOptions, Optimizer};
 use sidereal_nn::{Init, Params};
 use step::Step;
@@ -93,27 +94,12 @@ impl Item2Vec {
         let cap = (o.contexts as u64).saturating_mul(input.train.all_items().len() as u64);
         let steps = pairs.len().min(cap).div_ceil(o.batch as u64);
         let task = "item2vec";
-        run.emit(Event::Started { task, total: o.epochs as u64, unit: "epochs" });
-        for epoch in 0..o.epochs as u64 {
-            let mut sum = 0.0;
-            for s in 0..steps {
-                run.check()?;
-                let draws = pairs.draw(run.seed, epoch * steps + s, o.batch);
-                let loss = step.run(params.values(), &draws);
-                if !loss.is_finite() {
-                    return Err(Error::NotFinite {
-                        what: "the loss of item2vec".into(),
-                        step: Some(epoch * steps + s),
-                        help: "lower encoder.lr".into(),
-                    });
-                }
-                sum += loss;
-                adam.step(params.values_mut(), step.grads(), o.lr, run.threads);
-            }
-            let numbers = [("loss", sum / steps as f64)];
-            run.emit(Event::Advanced { task, done: epoch + 1, numbers: &numbers });
-        }
-        run.emit(Event::Finished { task });
+        Epochs { task, epochs: o.epochs as u64, steps }.run(run, |number| {
+            let draws = pairs.draw(run.seed, number, o.batch);
+            let loss = step.run(params.values(), &draws);
+            adam.step(params.values_mut(), step.grads(), o.lr, run.threads);
+            loss
+        })?;
         let mut out = Matrix::new(n, o.dim, centers.of(params.values()).to_vec())?;
         for i in (0..n).filter(|&i| items.row_len(i) == 0) {
             out.row_mut(i).fill(0.0);

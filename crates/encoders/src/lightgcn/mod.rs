@@ -19,10 +19,11 @@ pub mod propagation;
 pub mod step;
 
 use crate::collaborative::{Factors, Sampler, user_items, warn_of_cold};
+use crate::epochs::Epochs;
 use crate::threads::with_threads;
 use crate::{check_number, check_range, rows};
 use propagation::Propagation;
-use sidereal_core::{EncoderInput, Error, Event, ItemEncoder, Matrix, Result, Run};
+use sidereal_core::{EncoderInput, ItemEncoder, Matrix, Result, Run};
 use sidereal_nn::optim::{Adam, AdamOptions, Optimizer};
 use sidereal_nn::{Init, Params};
 use step::Step;
@@ -90,36 +91,16 @@ impl LightGcn {
         let mut step = Step::new(&propagation, o.dim, o.weight_decay);
         let steps = r.nnz().div_ceil(o.batch);
         let task = "lightgcn";
-        run.emit(Event::Started { task, total: o.epochs as u64, unit: "epochs" });
-        for epoch in 0..o.epochs {
-            let mut sum = 0.0;
-            for s in 0..steps {
-                run.check()?;
-                let triples =
-                    sampler.draw(run.seed, "lightgcn-triples", (epoch * steps + s) as u64, o.batch);
-                let loss = step.run(params.values(), &triples);
-                if !loss.is_finite() {
-                    return Err(Error::NotFinite {
-                        what: "the loss of lightgcn".into(),
-                        step: Some((epoch * steps + s) as u64),
-                        help: "lower encoder.lr".into(),
-                    });
-                }
-                sum += loss;
-                adam.step(params.values_mut(), step.grads(), o.lr, run.threads);
-            }
-            let numbers = [("loss", sum / steps as f64)];
-            run.emit(Event::Advanced { task, done: epoch as u64 + 1, numbers: &numbers });
-        }
-        run.emit(Event::Finished { task });
+        Epochs { task, epochs: o.epochs as u64, steps: steps as u64 }.run(run, |number| {
+            let triples = sampler.draw(run.seed, "lightgcn-triples", number, o.batch);
+            let loss = step.run(params.values(), &triples);
+            adam.step(params.values_mut(), step.grads(), o.lr, run.threads);
+            loss
+        })?;
         let fate = "such vectors were pushed away from users and pulled by none";
         warn_of_cold(task, &r.transpose(), fate, run);
         let all = step.propagate(params.values());
-        let (users, items) = all.split_at(r.rows() * o.dim);
-        Ok(Factors {
-            users: Matrix::new(r.rows(), o.dim, users.to_vec())?,
-            items: Matrix::new(r.cols(), o.dim, items.to_vec())?,
-        })
+        Factors::from_rows(all, r.rows(), o.dim)
     }
 }
 
