@@ -40,6 +40,7 @@ pub mod beam;
 mod bits;
 pub mod constraint;
 pub mod exhaustive;
+pub mod provenance;
 mod ranking;
 pub mod scorer;
 mod softmax;
@@ -50,6 +51,7 @@ pub mod without;
 pub use beam::{Beam, BeamOptions, FreeBeam};
 pub use constraint::{Branch, Constraint, State, Unconstrained, accepts_sid};
 pub use exhaustive::{Exhaustive, ExhaustiveOptions};
+pub use provenance::{Draw, Provenance};
 pub use scorer::{CodeScorer, Row};
 pub use trie::Trie;
 pub use without::Without;
@@ -61,7 +63,8 @@ use sidereal_core::{Catalog, Code, Result, Run};
 pub struct Hypothesis {
     /// Generated codes, first to last.
     pub codes: Vec<Code>,
-    /// What ordered the result: a sum of log-probabilities, by the decoder's score rule.
+    /// What ordered the result: a sum of log-probabilities by the decoder's score rule, unless the
+    /// decoder says otherwise.
     pub score: f64,
     /// Sum of log-probabilities renormalised over the allowed codes of each step.
     pub log_prob_masked: f64,
@@ -69,6 +72,8 @@ pub struct Hypothesis {
     pub log_prob_full: f64,
     /// Whether the constraint accepts the codes as a whole identifier.
     pub valid: bool,
+    /// How the hypothesis was found.
+    pub provenance: Provenance,
 }
 
 /// Which sum of log-probabilities orders hypotheses.
