@@ -79,10 +79,8 @@ fn decode(c: &mut Criterion) {
     let recommender = GenerativeRecommender::new(Arc::new(model()), Box::new(beam), table())
         .expect("a model of codes");
     let histories: Vec<Vec<ItemId>> = (0..32).map(history).collect();
-    let requests: Vec<Request<'_>> = histories
-        .iter()
-        .map(|h| Request { user: None, history: h, times: None, exclude: &[] })
-        .collect();
+    let requests: Vec<Request<'_>> =
+        histories.iter().map(|h| Request { history: h, ..Request::default() }).collect();
     let mut group = c.benchmark_group("tiger-decode");
     group.sample_size(10).throughput(Throughput::Elements(32));
     for threads in [1, 2] {

@@ -3,9 +3,10 @@
 use crate::{Backbone, Output};
 use rayon::prelude::*;
 use sidereal_core::{
-    Error, ItemId, Recommendation, Recommender, Request, Response, Result, Run, SidTable, seed,
+    Error, ItemId, ItemSet, Recommendation, Recommender, Request, Response, Result, Run, SidTable,
+    seed,
 };
-use sidereal_decoding::{Constraint, Decoder, Hypothesis, Trie, Without};
+use sidereal_decoding::{Constraint, Decoder, Hypothesis, ItemIndex, Rows};
 use sidereal_nn::{Batch, BatchBuilder, parallel};
 use std::sync::Arc;
 
@@ -16,8 +17,7 @@ const GROUP: usize = 16;
 pub struct GenerativeRecommender {
     backbone: Arc<dyn Backbone>,
     decoder: Box<dyn Decoder>,
-    sids: Arc<SidTable>,
-    trie: Arc<Trie>,
+    index: ItemIndex,
     builder: BatchBuilder,
 }
 
@@ -33,27 +33,40 @@ impl GenerativeRecommender {
                 "a generative recommender needs a backbone that scores codes",
             ));
         }
-        let trie = Arc::new(Trie::new(&sids)?);
         let builder = BatchBuilder::new(Some(sids.clone()), backbone.max_history());
-        Ok(GenerativeRecommender { backbone, decoder, sids, trie, builder })
+        let index = ItemIndex::new(sids)?;
+        Ok(GenerativeRecommender { backbone, decoder, index, builder })
     }
 
     fn answer(&self, requests: &[Request<'_>], k: usize, run: &Run<'_>) -> Result<Vec<Response>> {
         let batch = batch_of(&self.builder, requests)?;
         let mut session = self.backbone.session(&batch)?;
-        let filters: Vec<Box<dyn Constraint>> = requests
-            .iter()
-            .map(|r| -> Result<Box<dyn Constraint>> {
-                Ok(if r.exclude.is_empty() {
-                    Box::new(self.trie.clone())
-                } else {
-                    Box::new(Without::items(self.trie.clone(), &self.sids, r.exclude)?)
-                })
-            })
-            .collect::<Result<_>>()?;
+        let filters = self.constraints(requests)?;
         let constraints: Vec<&dyn Constraint> = filters.iter().map(|c| c.as_ref()).collect();
         let found = self.decoder.decode(session.as_mut(), &constraints, run)?;
         Ok(found.iter().zip(requests).map(|(h, r)| self.to_items(h, r, k)).collect())
+    }
+
+    /// One constraint a request: the whole trie, or what its items leave of it. Requests that
+    /// follow each other with the same set share the pass over it.
+    fn constraints(&self, requests: &[Request<'_>]) -> Result<Vec<Box<dyn Constraint>>> {
+        let mut last: Option<(&ItemSet, Rows)> = None;
+        let mut constraints: Vec<Box<dyn Constraint>> = Vec::with_capacity(requests.len());
+        for r in requests {
+            if r.among.is_none() && r.exclude.is_empty() {
+                constraints.push(Box::new(self.index.trie().clone()));
+                continue;
+            }
+            let rows = match (&last, r.among) {
+                (Some((set, rows)), Some(among)) if std::ptr::eq(*set, among) => rows.clone(),
+                _ => self.index.rows_among(r.among)?,
+            };
+            if let Some(among) = r.among {
+                last = Some((among, rows.clone()));
+            }
+            constraints.push(Box::new(self.index.allowed_of(rows, r.among, r.exclude)?));
+        }
+        Ok(constraints)
     }
 
     /// Items of the hypotheses in order; items that share an ID follow each other by number.
@@ -64,10 +77,10 @@ impl GenerativeRecommender {
                 response.invalid += 1;
                 continue;
             }
-            for item in self.sids.items_of(&h.codes) {
+            for item in self.index.table().items_of(&h.codes) {
                 // An item can have several IDs; its best one counts.
                 let known = response.items.iter().any(|x| x.item == item);
-                if response.items.len() < k && !known && !request.exclude.contains(&item) {
+                if response.items.len() < k && !known && request.allows(item) {
                     let sid = Some(h.codes.clone());
                     response.items.push(Recommendation { item, score: h.score, sid });
                 }
@@ -125,7 +138,7 @@ impl DenseRecommender {
             n,
             sidereal_nn::kernels::gemm::Write::Set,
         );
-        Ok(requests.iter().zip(scores.chunks(n.max(1))).map(|(r, s)| top_items(s, r, k)).collect())
+        requests.iter().zip(scores.chunks(n.max(1))).map(|(r, s)| top_items(s, r, k)).collect()
     }
 }
 
@@ -161,7 +174,7 @@ impl Recommender for MostPopular {
         run: &Run<'_>,
     ) -> Result<Vec<Response>> {
         in_groups(requests, run, |_, group| {
-            Ok(group.iter().map(|r| top_items(&self.scores, r, k)).collect())
+            group.iter().map(|r| top_items(&self.scores, r, k)).collect()
         })
     }
 }
@@ -181,13 +194,17 @@ fn batch_of(builder: &BatchBuilder, requests: &[Request<'_>]) -> Result<Batch> {
     Ok(batch)
 }
 
-/// The `k` best items that the request does not exclude; ties go to the lower item.
-fn top_items(scores: &[f32], request: &Request<'_>, k: usize) -> Response {
-    let mut order: Vec<u32> = (0..scores.len() as u32).collect();
+/// The `k` best items that the request allows; ties go to the lower item.
+fn top_items(scores: &[f32], request: &Request<'_>, k: usize) -> Result<Response> {
+    request.check(scores.len())?;
+    let mut order: Vec<u32> = match request.among {
+        Some(among) => among.iter().map(|i| i.0).collect(),
+        None => (0..scores.len() as u32).collect(),
+    };
     let better =
         |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
     // Excluded items take places in the partial sort, then drop out.
-    let keep = (k + request.exclude.len()).min(order.len());
+    let keep = k.saturating_add(request.exclude.len()).min(order.len());
     if keep < order.len() {
         order.select_nth_unstable_by(keep, better);
         order.truncate(keep);
@@ -200,7 +217,7 @@ fn top_items(scores: &[f32], request: &Request<'_>, k: usize) -> Response {
         .take(k)
         .map(|item| Recommendation { item, score: f64::from(scores[item.index()]), sid: None })
         .collect();
-    Response { items, invalid: 0 }
+    Ok(Response { items, invalid: 0 })
 }
 
 /// Answers in fixed groups on the run's threads, with progress; order and results do not depend on

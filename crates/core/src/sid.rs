@@ -142,8 +142,13 @@ impl SidTable {
 
     /// All IDs of an item; most tables give one.
     pub fn sids_of(&self, item: ItemId) -> impl Iterator<Item = &[Code]> {
+        self.rows_of(item).map(|r| self.sid(r))
+    }
+
+    /// Rows of an item.
+    pub fn rows_of(&self, item: ItemId) -> std::ops::Range<usize> {
         let i = item.index();
-        (self.item_rows[i]..self.item_rows[i + 1]).map(|r| self.sid(r as usize))
+        self.item_rows[i] as usize..self.item_rows[i + 1] as usize
     }
 
     /// The first ID of an item.

@@ -5,7 +5,8 @@
 //! that can hold them: `nn`, `decoding`, `metrics`.
 
 use crate::{
-    Code, Error, ItemId, ItemTable, Matrix, MatrixRef, Result, Run, Sequences, SidTable, UserId,
+    Code, Error, ItemId, ItemSet, ItemTable, Matrix, MatrixRef, Result, Run, Sequences, SidTable,
+    UserId,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -219,8 +220,8 @@ pub trait Identifier: Send + Sync {
     }
 }
 
-/// One request for recommendations.
-#[derive(Debug, Clone, Copy)]
+/// One request for recommendations. The default has no history and forbids nothing.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'a> {
     /// The user, for models that know users.
     pub user: Option<UserId>,
@@ -230,6 +231,21 @@ pub struct Request<'a> {
     pub times: Option<&'a [i64]>,
     /// Items that must not come back.
     pub exclude: &'a [ItemId],
+    /// Only these may come back, where there is a set: candidates, business filters, stock. Its
+    /// catalogue has the size of the recommender's, which is checked.
+    pub among: Option<&'a ItemSet>,
+}
+
+impl Request<'_> {
+    /// Whether the item may come back; looks at every excluded item.
+    pub fn allows(&self, item: ItemId) -> bool {
+        self.among.is_none_or(|among| among.contains(item)) && !self.exclude.contains(&item)
+    }
+
+    /// Refuses a set of a catalogue of another size.
+    pub fn check(&self, n_items: usize) -> Result<()> {
+        self.among.map_or(Ok(()), |among| among.check(n_items))
+    }
 }
 
 /// One recommended item and where it comes from.

@@ -1,8 +1,7 @@
 //! What may follow a prefix. A constraint is an argument of the request, not of the decoder.
 //!
-//! [`Trie`](crate::Trie) allows the identifiers of a catalogue (or the candidates of one request),
-//! [`Without`](crate::Without) takes identifiers away from any other constraint, and
-//! [`Unconstrained`] allows everything.
+//! [`constraints`](crate::constraints) has those over a catalogue; [`Unconstrained`] allows
+//! everything.
 
 use sidereal_core::Code;
 use std::sync::Arc;

@@ -5,9 +5,9 @@
 //! prefix. Scores and ties are those of [`Beam`](crate::Beam); codes of probability 0 (logit -inf)
 //! are not followed.
 
-use crate::ranking::{Finished, PerRequest, Ranking, check_logits, too_deep};
+use crate::ranking::{Finished, Found, PerRequest, Ranking, check_logits, too_deep};
 use crate::softmax::normalize;
-use crate::{CodeScorer, Constraint, Decoder, Hypothesis, Row, ScoreRule, State};
+use crate::{CodeScorer, Constraint, Decoder, Hypothesis, Provenance, Row, ScoreRule, State};
 use sidereal_core::{Catalog, Code, Entry, Error, Result, Run};
 
 sidereal_core::options! {
@@ -114,7 +114,10 @@ impl Decoder for Exhaustive {
                     next_prefixes.push(branch.code);
                     let prefix = &next_prefixes[start..];
                     if constraint.accepts(prefix, state) {
-                        finished.push(&self.ranking, request, prefix, full, masked);
+                        let score = self.ranking.finished_score(full, masked, prefix.len());
+                        let provenance = Provenance::Exhaustive;
+                        let found = Found { score, full, masked, provenance };
+                        finished.push_found(request, prefix, found);
                     }
                     if constraint.continues(prefix, state) {
                         if level + 1 == levels {

@@ -5,7 +5,8 @@
 //!
 //! ```
 //! use sidereal_core::{CodeOrder, ItemId, Result, Run, SidTable};
-//! use sidereal_decoding::{Beam, BeamOptions, CodeScorer, Decoder, Row, Trie, Without};
+//! use sidereal_decoding::{Beam, BeamOptions, CodeScorer, Decoder, ItemIndex, Row};
+//! use std::sync::Arc;
 //!
 //! /// A model that likes high codes, whatever came before.
 //! struct HighCodes;
@@ -22,14 +23,14 @@
 //!
 //! # fn main() -> Result<()> {
 //! let ids = [(ItemId(0), &[0, 2][..]), (ItemId(1), &[2, 1]), (ItemId(2), &[3, 3])];
-//! let table = SidTable::new(3, CodeOrder::Sequence, ids)?;
-//! let trie = Trie::new(&table)?;
+//! let table = Arc::new(SidTable::new(3, CodeOrder::Sequence, ids)?);
+//! let index = ItemIndex::new(table.clone())?;
 //! let beam = Beam::new(BeamOptions { width: 2, ..Default::default() })?;
-//! let best = &beam.decode(&mut HighCodes, &[&trie], &Run::quiet(0))?[0];
+//! let best = &beam.decode(&mut HighCodes, &[index.trie()], &Run::quiet(0))?[0];
 //! assert_eq!(best[0].codes, [3, 3]); // the free optimum is an item
 //! assert_eq!(best[1].codes, [2, 1]);
 //! // The user has seen item 2.
-//! let unseen = Without::items(&trie, &table, &[ItemId(2)])?;
+//! let unseen = index.allowed(None, &[ItemId(2)])?;
 //! let best = &beam.decode(&mut HighCodes, &[&unseen], &Run::quiet(0))?[0];
 //! assert_eq!(table.items_of(&best[0].codes).next(), Some(ItemId(1)));
 //! # Ok(())
@@ -37,22 +38,21 @@
 //! ```
 
 pub mod beam;
-mod bits;
 pub mod constraint;
+pub mod constraints;
 pub mod exhaustive;
+pub mod provenance;
 mod ranking;
 pub mod scorer;
 mod softmax;
 mod top;
-pub mod trie;
-pub mod without;
 
 pub use beam::{Beam, BeamOptions, FreeBeam};
 pub use constraint::{Branch, Constraint, State, Unconstrained, accepts_sid};
+pub use constraints::{ItemIndex, Rows, Subset, Trie, Without};
 pub use exhaustive::{Exhaustive, ExhaustiveOptions};
+pub use provenance::{Draw, Provenance};
 pub use scorer::{CodeScorer, Row};
-pub use trie::Trie;
-pub use without::Without;
 
 use sidereal_core::{Catalog, Code, Result, Run};
 
@@ -61,7 +61,8 @@ use sidereal_core::{Catalog, Code, Result, Run};
 pub struct Hypothesis {
     /// Generated codes, first to last.
     pub codes: Vec<Code>,
-    /// What ordered the result: a sum of log-probabilities, by the decoder's score rule.
+    /// What ordered the result: a sum of log-probabilities by the decoder's score rule, unless the
+    /// decoder says otherwise.
     pub score: f64,
     /// Sum of log-probabilities renormalised over the allowed codes of each step.
     pub log_prob_masked: f64,
@@ -69,6 +70,8 @@ pub struct Hypothesis {
     pub log_prob_full: f64,
     /// Whether the constraint accepts the codes as a whole identifier.
     pub valid: bool,
+    /// How the hypothesis was found.
+    pub provenance: Provenance,
 }
 
 /// Which sum of log-probabilities orders hypotheses.

@@ -1,6 +1,6 @@
 //! What orders hypotheses, and the pool that finished ones wait in.
 
-use crate::{Constraint, Hypothesis, ScoreRule};
+use crate::{Constraint, Hypothesis, Provenance, ScoreRule};
 use sidereal_core::{Code, Error, Result};
 use std::cmp::Ordering;
 
@@ -42,7 +42,8 @@ impl Ranking {
         }
     }
 
-    fn finished_score(&self, full: f64, masked: f64, len: usize) -> f64 {
+    /// The score of a whole identifier of `len` codes.
+    pub fn finished_score(&self, full: f64, masked: f64, len: usize) -> f64 {
         let sum = self.sum(full, masked);
         if self.length_normalization == 0.0 {
             sum
@@ -97,9 +98,17 @@ struct Entry {
     len: u32,
     /// Start of the codes in the pool.
     at: usize,
-    score: f64,
-    full: f64,
-    masked: f64,
+    found: Found,
+}
+
+/// What is known of a finished hypothesis beside its codes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    /// Orders the result.
+    pub score: f64,
+    pub full: f64,
+    pub masked: f64,
+    pub provenance: Provenance,
 }
 
 /// Finished hypotheses of all requests; their codes lie in one column.
@@ -110,15 +119,16 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
+    /// A hypothesis of a beam.
     pub fn push(&mut self, ranking: &Ranking, request: u32, sid: &[Code], full: f64, masked: f64) {
-        self.entries.push(Entry {
-            request,
-            len: sid.len() as u32,
-            at: self.codes.len(),
-            score: ranking.finished_score(full, masked, sid.len()),
-            full,
-            masked,
-        });
+        let score = ranking.finished_score(full, masked, sid.len());
+        self.push_found(request, sid, Found { score, full, masked, provenance: Provenance::Beam });
+    }
+
+    /// A hypothesis with its own score and provenance.
+    pub fn push_found(&mut self, request: u32, sid: &[Code], found: Found) {
+        let (len, at) = (sid.len() as u32, self.codes.len());
+        self.entries.push(Entry { request, len, at, found });
         self.codes.extend_from_slice(sid);
     }
 
@@ -139,7 +149,7 @@ impl Finished {
         self.entries.sort_unstable_by(|a, b| {
             a.request
                 .cmp(&b.request)
-                .then_with(|| b.score.total_cmp(&a.score))
+                .then_with(|| b.found.score.total_cmp(&a.found.score))
                 .then_with(|| sid(a).cmp(sid(b)))
         });
         let mut lists = Vec::with_capacity(requests);
@@ -150,9 +160,10 @@ impl Finished {
             rest = later;
             let hypothesis = |e: &Entry| Hypothesis {
                 codes: sid(e).to_vec(),
-                score: e.score,
-                log_prob_masked: e.masked,
-                log_prob_full: e.full,
+                score: e.found.score,
+                log_prob_masked: e.found.masked,
+                log_prob_full: e.found.full,
+                provenance: e.found.provenance,
                 valid: validity
                     .is_none_or(|c| crate::constraint::accepts_sid(c.get(request), sid(e))),
             };

@@ -57,6 +57,9 @@ fn a_narrow_beam_misses_the_leaf_below_the_third_prefix() {
     let exact = Exhaustive::new(ExhaustiveOptions::default()).unwrap();
     let all = exact.decode(&mut scorer(), &[&index], &Run::quiet(0)).unwrap();
     assert_eq!((all[0].len(), &all[0][0].codes[..]), (9, &[2, 1][..]));
+    assert!(all[0].iter().all(|h| h.provenance == Provenance::Exhaustive));
+    let found = beam(2, ScoreRule::Full).decode(&mut scorer(), &[&index], &Run::quiet(0)).unwrap();
+    assert!(found[0].iter().all(|h| h.provenance == Provenance::Beam));
 }
 
 #[test]

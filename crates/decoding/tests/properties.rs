@@ -105,6 +105,32 @@ proptest! {
     }
 
     #[test]
+    fn subsets_equal_the_smaller_set(
+        set in catalogues(),
+        keep in proptest::collection::vec(0u32..120, 0..120),
+        picks in proptest::collection::vec(0usize..120, 0..90),
+        form in 0usize..3,
+    ) {
+        let trie = trie(&set);
+        let kept = |r: usize| keep.contains(&(r as u32));
+        let rows = match form {
+            0 => Rows::only(trie.len(), 0, keep.iter().copied()),
+            1 => Rows::only(trie.len(), usize::MAX, keep.iter().copied()),
+            _ => Rows::except(trie.len(), (0..120).filter(|&r| !kept(r as usize)).collect()),
+        };
+        let mut left: BTreeSet<Vec<Code>> =
+            set.iter().enumerate().filter(|&(r, _)| kept(r)).map(|(_, s)| s.clone()).collect();
+        let mut subset = Subset::new(&trie, rows).unwrap();
+        assert_same(&subset, &left);
+        for pick in &picks {
+            let Some(sid) = set.iter().nth(*pick) else { continue };
+            prop_assert_eq!(subset.remove(sid), left.remove(sid));
+        }
+        assert_same(&subset, &left);
+        prop_assert_eq!(subset.rows().len(), left.len());
+    }
+
+    #[test]
     fn without_equals_the_smaller_set(
         set in catalogues(),
         picks in proptest::collection::vec(0usize..120, 0..90),

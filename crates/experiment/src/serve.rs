@@ -215,7 +215,7 @@ impl<'a> Finished<'a> {
             false => &[],
         };
         let times = user.and_then(|u| self.data.dataset.interactions.times(u));
-        let request = Request { user, history: &history, times, exclude };
+        let request = Request { user, history: &history, times, exclude, among: None };
         let responses = self.recommender.recommend(&[request], k, &self.cx.run)?;
         let show =
             Show { items: &self.data.dataset.items, sids: self.subject.sids().map(Arc::as_ref) };

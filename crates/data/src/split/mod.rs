@@ -106,7 +106,7 @@ impl EvalSet {
             user: Some(self.user(c)),
             history: self.history(c),
             times: self.times(c),
-            exclude: &[],
+            ..Request::default()
         }
     }
 }

@@ -30,6 +30,11 @@ impl Recommender for Oracle {
         for request in requests {
             run.check()?;
             self.world.fill_next_distribution(request.history, &mut p)?;
+            request.check(p.len())?;
+            if let Some(among) = request.among {
+                let outside = |i: &usize| !among.contains(ItemId(*i as u32));
+                (0..p.len()).filter(outside).for_each(|i| p[i] = 0.0);
+            }
             for item in request.exclude {
                 if let Some(p) = p.get_mut(item.index()) {
                     *p = 0.0;

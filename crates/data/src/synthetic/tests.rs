@@ -2,7 +2,7 @@ use super::*;
 use sidereal_core::{ItemId, Recommender, Request, Spec};
 
 fn request(history: &[ItemId]) -> Request<'_> {
-    Request { user: None, history, times: None, exclude: &[] }
+    Request { history, ..Request::default() }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 /// Set positions among `0..n`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Bits {
+pub(super) struct Bits {
     words: Vec<u64>,
     /// Bit `w` says that `words[w]` is not zero.
     summary: Vec<u64>,
@@ -11,13 +11,30 @@ pub(crate) struct Bits {
 impl Bits {
     /// Positions below `n` for which `is_set` holds.
     pub fn new(n: usize, is_set: impl Fn(usize) -> bool) -> Self {
-        let mut words = vec![0u64; n.div_ceil(64)];
-        let mut summary = vec![0u64; words.len().div_ceil(64)];
-        for i in (0..n).filter(|&i| is_set(i)) {
-            words[i / 64] |= 1 << (i % 64);
-            summary[i / 4096] |= 1 << (i / 64 % 64);
+        let words = vec![0u64; n.div_ceil(64)];
+        let summary = vec![0u64; words.len().div_ceil(64)];
+        let mut bits = Bits { words, summary };
+        (0..n).filter(|&i| is_set(i)).for_each(|i| bits.set(i));
+        bits
+    }
+
+    /// Sets position `i`, which must be below `n`.
+    pub fn set(&mut self, i: usize) {
+        self.words[i / 64] |= 1 << (i % 64);
+        self.summary[i / 4096] |= 1 << (i / 64 % 64);
+    }
+
+    /// Clears position `i`, which must be below `n`.
+    pub fn clear(&mut self, i: usize) {
+        self.words[i / 64] &= !(1 << (i % 64));
+        if self.words[i / 64] == 0 {
+            self.summary[i / 4096] &= !(1 << (i / 64 % 64));
         }
-        Bits { words, summary }
+    }
+
+    /// Number of set positions.
+    pub fn count(&self) -> usize {
+        self.words.iter().map(|w| w.count_ones() as usize).sum()
     }
 
     /// The first set position from `from` on, or `end` if it comes first.
@@ -65,6 +82,22 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn set_and_clear_keep_the_summary(
+            steps in proptest::collection::vec((0usize..9_000, proptest::bool::ANY), 0..60),
+            from in 0usize..9_000,
+        ) {
+            let mut bits = Bits::new(9_000, |_| false);
+            let mut model = std::collections::BTreeSet::new();
+            for (i, on) in steps {
+                if on { bits.set(i); model.insert(i); } else { bits.clear(i); model.remove(&i); }
+            }
+            prop_assert_eq!(bits.count(), model.len());
+            let want = model.range(from..).next().copied().unwrap_or(9_000);
+            prop_assert_eq!(bits.next(from, 9_000), want);
+            prop_assert!(model.iter().all(|&i| bits.next(i, i + 1) == i));
+        }
+
         #[test]
         fn next_equals_a_scan(
             mut set in proptest::collection::vec(0usize..20_000, 0..40),

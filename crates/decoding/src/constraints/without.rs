@@ -1,15 +1,15 @@
-//! A constraint with identifiers taken away: seen items, filters, members of a slate already
-//! chosen.
+//! Any constraint with identifiers taken away: members of a slate already chosen, draws already
+//! made.
 //!
 //! Prefixes that no longer lead to any identifier are found when an identifier is removed, so that
 //! `expand` never offers a dead branch. Removing costs one path through the inner constraint and
 //! one expansion for each prefix that dies; expanding costs the inner expansion and a binary
-//! search. For a filter that keeps a small part of the catalogue, build a [`Trie`](crate::Trie)
-//! over that part instead.
+//! search. Over a trie, [`Subset`](crate::Subset) does the same by rows: cheaper, and the way for
+//! all that a request excludes; this one is for decoders, which do not know what they are given.
 
-use crate::trie::partition;
+use super::trie::partition;
 use crate::{Branch, Constraint, State};
-use sidereal_core::{Code, Error, ItemId, Result, SidTable};
+use sidereal_core::Code;
 use std::ops::Range;
 
 /// Another constraint without some of its identifiers. `C` owns the inner constraint or points to
@@ -35,25 +35,6 @@ impl<C: Constraint> Without<C> {
             without.remove(sid);
         }
         without
-    }
-
-    /// `inner` without the identifiers that belong to `items` alone. An identifier that another
-    /// item shares stays, so the caller still has to drop the items when mapping back.
-    ///
-    /// Errors: an item outside the catalogue of the table.
-    pub fn items(inner: C, table: &SidTable, items: &[ItemId]) -> Result<Self> {
-        let mut sorted = items.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
-        if let Some(last) = sorted.last().filter(|i| i.index() >= table.n_items()) {
-            return Err(Error::input(format!(
-                "cannot exclude item {}: the catalogue has {} items",
-                last.0,
-                table.n_items()
-            )));
-        }
-        let goes = |sid: &&[Code]| table.items_of(sid).all(|i| sorted.binary_search(&i).is_ok());
-        Ok(Without::new(inner, sorted.iter().flat_map(|&i| table.sids_of(i)).filter(goes)))
     }
 
     /// Takes one more identifier away; false when it was not there.
@@ -194,7 +175,6 @@ impl Prefixes {
 mod tests {
     use super::*;
     use crate::{Trie, Unconstrained};
-    use sidereal_core::CodeOrder;
 
     fn branches(c: &dyn Constraint, prefix: &[Code]) -> Vec<Code> {
         let mut state = c.root();
@@ -246,18 +226,5 @@ mod tests {
         assert_eq!(branches(&boxed, &[0]), [1]);
         let two = Without::new(&one as &dyn Constraint, [&[0, 1][..], &[0, 0]]);
         assert_eq!((branches(&two, &[]), two.removed()), (vec![1], 1));
-    }
-
-    #[test]
-    fn shared_identifiers_stay_while_an_item_needs_them() {
-        let rows = [(ItemId(0), &[1, 2][..]), (ItemId(1), &[1, 2]), (ItemId(2), &[1, 3])];
-        let table = SidTable::new(3, CodeOrder::Sequence, rows).unwrap();
-        let trie = Trie::new(&table).unwrap();
-        let left = Without::items(&trie, &table, &[ItemId(0), ItemId(2)]).unwrap();
-        assert_eq!((branches(&left, &[1]), left.removed()), (vec![2], 1));
-        let left = Without::items(&trie, &table, &[ItemId(1), ItemId(0)]).unwrap();
-        assert_eq!(branches(&left, &[1]), [3]);
-        let e = Without::items(&trie, &table, &[ItemId(3)]).unwrap_err().to_string();
-        assert!(e.contains("item 3") && e.contains("3 items"), "{e}");
     }
 }

@@ -10,7 +10,7 @@
 //! Memory: 2 bytes a code (4 when a code exceeds 65,535), M / 8 bytes for each level at which two
 //! identifiers still share a prefix, and 4 M bytes more when lengths differ.
 
-use crate::bits::Bits;
+use super::bits::Bits;
 use crate::{Branch, Constraint, State};
 use sidereal_core::{Code, Error, Result, SidTable, seed};
 
@@ -171,7 +171,13 @@ impl Trie {
 
     /// Whether `sid` is a whole identifier of the index.
     pub fn contains(&self, sid: &[Code]) -> bool {
-        self.find(sid).is_some_and(|state| self.accepts(sid, state))
+        self.row_of(sid).is_some()
+    }
+
+    /// The row of a whole identifier.
+    pub fn row_of(&self, sid: &[Code]) -> Option<usize> {
+        let state = self.find(sid).filter(|&state| self.accepts(sid, state))?;
+        Some(self.unpack(state).0)
     }
 
     /// Number of identifiers below a state.
@@ -201,28 +207,36 @@ impl Trie {
         }
     }
 
-    fn row_len(&self, row: usize) -> usize {
+    pub(super) fn row_len(&self, row: usize) -> usize {
         let (start, end) = self.span(row);
         end - start
     }
 
-    fn code(&self, row: usize, level: usize) -> Code {
+    pub(super) fn code(&self, row: usize, level: usize) -> Code {
         self.codes.get(self.span(row).0 + level)
     }
 
-    fn pack(lo: usize, hi: usize) -> State {
+    pub(super) fn pack(lo: usize, hi: usize) -> State {
         // Rows fit u32: checked when the index was built.
         State((lo as u64) << 32 | hi as u64)
     }
 
     /// Rows of a state; a state of another index is cut to the rows there are.
-    fn unpack(&self, state: State) -> (usize, usize) {
+    pub(super) fn unpack(&self, state: State) -> (usize, usize) {
         let hi = (state.0 as u32).min(self.rows) as usize;
         (((state.0 >> 32) as usize).min(hi), hi)
     }
 
+    /// Where the child that holds `row` ends; `hi` ends its parent, a prefix of `level` codes.
+    pub(super) fn next_child(&self, level: usize, row: usize, hi: usize) -> usize {
+        match self.splits.get(level) {
+            Some(splits) if hi - row > 1 => splits.next(row + 1, hi),
+            _ => hi,
+        }
+    }
+
     /// Rows of the children: without the row that ends at this depth.
-    fn below(&self, depth: usize, state: State) -> (usize, usize) {
+    pub(super) fn below(&self, depth: usize, state: State) -> (usize, usize) {
         let (lo, hi) = self.unpack(state);
         let ends_here = lo < hi && self.row_len(lo) <= depth;
         (lo + usize::from(ends_here), hi)
@@ -247,10 +261,7 @@ impl Constraint for Trie {
         let level = prefix.len();
         let (mut row, hi) = self.below(level, state);
         while row < hi {
-            let next = match self.splits.get(level) {
-                Some(splits) if hi - row > 1 => splits.next(row + 1, hi),
-                _ => hi,
-            };
+            let next = self.next_child(level, row, hi);
             out.push(Branch { code: self.code(row, level), state: Trie::pack(row, next) });
             row = next;
         }
@@ -276,7 +287,7 @@ impl Constraint for Trie {
 }
 
 /// First position of `lo..hi` for which `before` does not hold; it holds for a leading part only.
-pub(crate) fn partition(mut lo: usize, mut hi: usize, before: impl Fn(usize) -> bool) -> usize {
+pub(super) fn partition(mut lo: usize, mut hi: usize, before: impl Fn(usize) -> bool) -> usize {
     while lo < hi {
         let middle = lo + (hi - lo) / 2;
         if before(middle) {
