@@ -21,8 +21,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEEP = {"MALLOC_MMAP_THRESHOLD_": "17179869184", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 
-# name: (arguments of the peer's arm, arguments of ours, label); {v} is the peer's version, {rows} the
-# option of that name.
+# name: (arguments of the peer's arm, arguments of ours, label); {v} is the peer's version, {rows}
+# and {draw} the options of that name.
 COMPARISONS = {
     "tiger-step": (["tiger.py"], ["tiger"], "torch {v} eager"),
     "tiger-step-nodrop": (["tiger.py", "--dropout", "0"], ["tiger", "--dropout", "0"], "torch {v} eager"),
@@ -37,8 +37,8 @@ COMPARISONS = {
     "hstu-2048": (["hstu.py", "--length", "2048"], ["hstu", "--length", "2048"], "torch {v} eager"),
     "hstu-8192": (["hstu.py", "--length", "8192"], ["hstu", "--length", "8192"], "torch {v} eager"),
     "hstu-sdpa-8192": (["hstu.py", "--length", "8192", "--softmax"], ["hstu", "--length", "8192", "--softmax"], "torch {v} scaled_dot_product_attention"),
-    "rq-kmeans-fit-torch": (["quantize.py", "--rows", "{rows}"], ["quantize", "--task", "fit", "--rows", "{rows}"], "torch {v} eager"),
-    "rq-kmeans-fit-faiss": (["quantize.py", "--peer", "faiss", "--rows", "{rows}"], ["quantize", "--task", "fit", "--rows", "{rows}"], "faiss {v}"),
+    "rq-kmeans-fit-torch": (["quantize.py", "--rows", "{rows}", "--draw", "{draw}"], ["quantize", "--task", "fit", "--rows", "{rows}"], "torch {v} eager"),
+    "rq-kmeans-fit-faiss": (["quantize.py", "--peer", "faiss", "--rows", "{rows}", "--draw", "{draw}"], ["quantize", "--task", "fit", "--rows", "{rows}"], "faiss {v}"),
     "rq-assign-torch": (["quantize.py", "--task", "assign", "--rows", "{rows}"], ["quantize", "--task", "assign", "--rows", "{rows}"], "torch {v} eager"),
 }
 
@@ -81,9 +81,9 @@ def spread(values):
 DISTORTION = 1.001
 
 
-def compare(name, rounds, threads, work, rows):
+def compare(name, rounds, threads, work, options):
     theirs, ours, label = COMPARISONS[name]
-    theirs, ours = ([a.format(rows=rows) for a in side] for side in (theirs, ours))
+    theirs, ours = ([a.format(**options) for a in side] for side in (theirs, ours))
     python = [sys.executable, os.path.join(HERE, "arms", theirs[0])]
     common = ["--threads", str(threads), "--work", work]
     prepared = subprocess.run(python + ["prepare"] + theirs[1:] + common, stdout=subprocess.PIPE, text=True, check=True)
@@ -132,6 +132,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rows", type=int, default=100_000, help="vectors of rq-*; a million takes 9 GB")
+    parser.add_argument("--draw", type=int, default=5, help="which rows the fits of rq-kmeans start from")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     args = parser.parse_args()
     if args.list:
@@ -145,7 +146,7 @@ def main():
     failed = 0
     for name in args.names or COMPARISONS:
         try:
-            line = compare(name, args.rounds, args.threads, work, args.rows)
+            line = compare(name, args.rounds, args.threads, work, {"rows": args.rows, "draw": args.draw})
         except Exception as error:  # One comparison that fails does not take the others along.
             line, failed = {"name": name, "failed": str(error)}, 1
         print(json.dumps(line), flush=True)

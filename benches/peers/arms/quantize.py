@@ -102,7 +102,7 @@ class Faiss:
 
 
 def main():
-    args = arguments(peer="torch", task="fit", rows=100_000, iterations=10)
+    args = arguments(peer="torch", task="fit", rows=100_000, iterations=10, draw=5)
     file = path(args, f"quantize-{args.rows}.npy")
     plan = path(args, f"quantize-{args.rows}.json")
     large = args.rows > LARGE
@@ -110,7 +110,7 @@ def main():
     if args.mode == "prepare":
         if not os.path.exists(file):
             make(args.rows, file)
-        rng = np.random.default_rng(5)
+        rng = np.random.default_rng(args.draw)
         starts = [rng.choice(args.rows, WIDTH, replace=False).tolist() for _ in range(LEVELS)]
         with open(plan, "w") as out:
             json.dump({"file": file, "starts": starts, "iterations": args.iterations}, out)
