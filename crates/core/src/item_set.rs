@@ -106,7 +106,7 @@ impl ItemSet {
     #[allow(clippy::should_implement_trait)] // `!set` reads worse than `set.not()` between the others
     pub fn not(mut self) -> Self {
         self.words.iter_mut().for_each(|w| *w = !*w);
-        if let Some(last) = self.words.last_mut().filter(|_| self.n_items % 64 != 0) {
+        if let Some(last) = self.words.last_mut().filter(|_| !self.n_items.is_multiple_of(64)) {
             *last &= (1 << (self.n_items % 64)) - 1;
         }
         self

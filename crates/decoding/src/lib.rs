@@ -37,6 +37,7 @@
 //! # }
 //! ```
 
+pub mod attributes;
 pub mod beam;
 pub mod constraint;
 pub mod constraints;

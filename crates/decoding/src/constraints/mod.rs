@@ -14,4 +14,5 @@ pub use item_index::ItemIndex;
 pub use rows::Rows;
 pub use subset::Subset;
 pub use trie::Trie;
+pub(crate) use trie::partition;
 pub use without::Without;

@@ -287,7 +287,7 @@ impl Constraint for Trie {
 }
 
 /// First position of `lo..hi` for which `before` does not hold; it holds for a leading part only.
-pub(super) fn partition(mut lo: usize, mut hi: usize, before: impl Fn(usize) -> bool) -> usize {
+pub(crate) fn partition(mut lo: usize, mut hi: usize, before: impl Fn(usize) -> bool) -> usize {
     while lo < hi {
         let middle = lo + (hi - lo) / 2;
         if before(middle) {
