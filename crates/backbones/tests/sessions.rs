@@ -9,7 +9,7 @@ use common::{batch_of, fixed_table};
 use sidereal_backbones::causal::{Causal, CausalOptions};
 use sidereal_backbones::tiger::{Tiger, TigerOptions};
 use sidereal_backbones::{Backbone, Output};
-use sidereal_core::{CodeOrder, ItemId, Run, SidTable};
+use sidereal_core::{Catalog, CodeOrder, ItemId, Run, SidTable, Spec};
 use sidereal_decoding::{Constraint, Decoder, Exhaustive, Row, Trie};
 use sidereal_nn::{Batch, BatchBuilder, Pass};
 use std::sync::Arc;
@@ -191,6 +191,37 @@ fn a_wide_beam_ranks_real_items_as_exhaustive_scoring_does() {
             };
             assert_eq!(codes(a), codes(b));
             assert!(a.iter().zip(b).all(|(a, b)| (a.score - b.score).abs() < 1e-5));
+        }
+    }
+}
+
+#[test]
+fn every_decoder_runs_and_a_session_starts_again() {
+    let table = fixed_table(40, &WIDTHS);
+    let trie = Trie::new(&table).unwrap();
+    let builder = BatchBuilder::new(Some(table.clone()), 50);
+    let mut catalog: Catalog<dyn Decoder> = Catalog::new("decoder");
+    sidereal_decoding::register(&mut catalog).unwrap();
+    let names: Vec<String> = catalog.entries().map(|e| e.name.clone()).collect();
+    for model in models() {
+        let mut batch = Batch::default();
+        builder.clear(&mut batch);
+        for h in [[3u32, 4, 5], [8, 1, 2]] {
+            builder.push_history(&mut batch, &h.map(ItemId)).unwrap();
+        }
+        // One session for all decoders: each starts it again.
+        let mut session = model.session(&batch).unwrap();
+        for name in &names {
+            let decoder = catalog.build(&Spec::new("decoder", name), &()).unwrap();
+            let constraints: [&dyn Constraint; 1] = [&trie];
+            let mut fresh = model.session(&batch).unwrap();
+            let want = decoder.decode(fresh.as_mut(), &constraints, &Run::quiet(5)).unwrap();
+            let got = decoder.decode(session.as_mut(), &constraints, &Run::quiet(5)).unwrap();
+            assert_eq!(got, want, "{name}");
+            for list in &got {
+                assert!(!list.is_empty(), "{name}");
+                assert!(list.iter().filter(|h| h.valid).all(|h| trie.contains(&h.codes)));
+            }
         }
     }
 }

@@ -39,20 +39,32 @@
 
 pub mod attributes;
 pub mod beam;
+pub mod best_of_n;
 pub mod constraint;
 pub mod constraints;
+pub mod diverse_beam;
 pub mod exhaustive;
+pub mod explain;
+mod frontier;
 pub mod provenance;
 mod ranking;
+pub mod sampling;
 pub mod scorer;
 mod softmax;
 mod top;
 
 pub use beam::{Beam, BeamOptions, FreeBeam};
+pub use best_of_n::{BestOfN, BestOfNOptions, Reward};
 pub use constraint::{Branch, Constraint, State, Unconstrained, accepts_sid};
 pub use constraints::{ItemIndex, Rows, Subset, Trie, Without};
+pub use diverse_beam::{DiverseBeam, DiverseBeamOptions};
 pub use exhaustive::{Exhaustive, ExhaustiveOptions};
+pub use explain::{Path, Step, explain};
 pub use provenance::{Draw, Provenance};
+pub use sampling::{
+    Ancestral, AncestralOptions, Annealed, AnnealedOptions, Replacement, StochasticBeam,
+    StochasticBeamOptions,
+};
 pub use scorer::{CodeScorer, Row};
 
 use sidereal_core::{Catalog, Code, Result, Run};
@@ -92,8 +104,9 @@ pub trait Decoder: Send + Sync {
     /// Hypotheses of each request, best first: distinct, at most [`Decoder::width`], ties by code
     /// order. `constraints` holds one constraint a request, or a single one for all.
     ///
-    /// Decoders that draw take their streams from `run.seed`, which differs from batch to batch;
-    /// long searches ask `run` whether to stop.
+    /// Decoders that draw take one stream a request from `run.seed` and the place of the request in
+    /// the batch: what they give depends on these, on nothing else in the batch. Long searches ask
+    /// `run` whether to stop. Some decoders go through the levels of the scorer twice.
     fn decode(
         &self,
         scorer: &mut dyn CodeScorer,
@@ -108,5 +121,8 @@ pub trait Decoder: Send + Sync {
 /// Registers the decoders of this crate.
 pub fn register(catalog: &mut Catalog<dyn Decoder>) -> Result<()> {
     beam::register(catalog)?;
+    diverse_beam::register(catalog)?;
+    sampling::register(catalog)?;
+    best_of_n::register(catalog)?;
     exhaustive::register(catalog)
 }

@@ -18,7 +18,8 @@ pub struct Row {
 ///
 /// The first call scores level 0 and has exactly one row a request, in order; each later call
 /// scores one level more. A parent may be extended by many rows or by none; rows of a request are
-/// adjacent and in request order.
+/// adjacent and in request order. A call at level 0 starts the session again, for decoders that
+/// search twice.
 pub trait CodeScorer {
     /// Number of requests in the batch.
     fn requests(&self) -> usize;

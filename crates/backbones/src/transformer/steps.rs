@@ -21,8 +21,8 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Prepares step `step` (from 0) for `rows`, whose new table rows are `ids`: extends chains,
-    /// groups rows by request and gathers the residual stream from `table`.
+    /// Prepares step `step` for `rows`, whose new table rows are `ids`: extends chains, groups rows
+    /// by request and gathers the residual stream from `table`. Step 0 starts the session again.
     pub(crate) fn begin(
         &mut self,
         step: usize,
@@ -32,6 +32,9 @@ impl Steps {
         table: &[f32],
         width: usize,
     ) {
+        if step == 0 {
+            self.cache = StepCache::default();
+        }
         self.ids.clear();
         self.ids.extend(ids);
         let mut next = Vec::with_capacity(rows.len() * (step + 1));
