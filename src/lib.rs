@@ -56,6 +56,9 @@ pub use sidereal_train as train;
 /// Constrained search for IDs.
 pub use sidereal_decoding as decoding;
 
+/// What orders a recommender's candidates again.
+pub use sidereal_rerank as rerank;
+
 /// Ranking metrics.
 pub use sidereal_metrics as metrics;
 

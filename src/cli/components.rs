@@ -73,6 +73,7 @@ fn place(kind: &str) -> String {
     match kind {
         "split" => "[data] split".into(),
         "metric" => "[evaluate] metrics".into(),
+        "reranker" => "[[reranker]] type".into(),
         "train" | "evaluate" => format!("[{kind}]"),
         kind => format!("[{kind}] type"),
     }

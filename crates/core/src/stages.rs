@@ -275,3 +275,14 @@ pub trait Recommender: Send + Sync {
     fn recommend(&self, requests: &[Request<'_>], k: usize, run: &Run<'_>)
     -> Result<Vec<Response>>;
 }
+
+impl<R: Recommender + ?Sized> Recommender for Box<R> {
+    fn recommend(
+        &self,
+        requests: &[Request<'_>],
+        k: usize,
+        run: &Run<'_>,
+    ) -> Result<Vec<Response>> {
+        (**self).recommend(requests, k, run)
+    }
+}

@@ -19,7 +19,13 @@ fn tree(package: &str, edges: &str) -> BTreeSet<String> {
 
 #[test]
 fn light_crates_stay_light() {
-    for package in ["sidereal-core", "sidereal-metrics", "sidereal-decoding", "sidereal-data"] {
+    for package in [
+        "sidereal-core",
+        "sidereal-metrics",
+        "sidereal-decoding",
+        "sidereal-rerank",
+        "sidereal-data",
+    ] {
         let crates = tree(package, "normal");
         assert!(crates.contains(package), "{package}: {crates:?}");
         assert!(

@@ -9,6 +9,7 @@ use sidereal_data::{Source, Splitter};
 use sidereal_decoding::Decoder;
 use sidereal_metrics::Metric;
 use sidereal_nn::{Engine, Objective};
+use sidereal_rerank::Reranker;
 
 /// A crate that adds components.
 ///
@@ -61,6 +62,8 @@ pub struct Registry {
     pub objectives: Catalog<dyn Objective>,
     /// `[decoder] type`.
     pub decoders: Catalog<dyn Decoder>,
+    /// `[[reranker]] type`.
+    pub rerankers: Catalog<dyn Reranker>,
     /// `[evaluate] metrics`.
     pub metrics: Catalog<dyn Metric>,
     /// `[recommender] type`: recommenders that need no training.
@@ -95,6 +98,7 @@ impl Registry {
             networks: Catalog::new("backbone"),
             objectives: Catalog::new("objective"),
             decoders: Catalog::new("decoder"),
+            rerankers: Catalog::new("reranker"),
             metrics: Catalog::new("metric"),
             recommenders: Catalog::new("recommender"),
         }
@@ -112,6 +116,7 @@ impl Registry {
         sidereal_backbones::plain::register(&mut r.networks)?;
         sidereal_losses::register(&mut r.objectives)?;
         sidereal_decoding::register(&mut r.decoders)?;
+        sidereal_rerank::register(&mut r.rerankers)?;
         sidereal_metrics::register(&mut r.metrics)?;
         baselines::register(&mut r.recommenders)?;
         Ok(r)
@@ -157,6 +162,7 @@ impl Registry {
         describe(&self.backbones, &mut out);
         describe(&self.objectives, &mut out);
         describe(&self.decoders, &mut out);
+        describe(&self.rerankers, &mut out);
         describe(&self.metrics, &mut out);
         describe(&self.recommenders, &mut out);
         out

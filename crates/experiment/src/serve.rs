@@ -148,11 +148,12 @@ pub fn plan_of(registry: &Registry, folder: &Path, changes: &[String]) -> Result
     let mut config = Config::load(&folder.join(CONFIG))?;
     for change in changes {
         let section = change.split(['.', '=']).next().unwrap_or_default().trim();
-        if !matches!(section, "decoder" | "evaluate" | "threads" | "device" | "cache") {
+        if !matches!(section, "decoder" | "reranker" | "evaluate" | "threads" | "device" | "cache")
+        {
             return Err(Error::ConfigAt {
                 place: format!("--set {change}"),
                 message:
-                    "only [decoder], [evaluate], threads and device can change after training; \
+                    "only [decoder], [[reranker]], [evaluate], threads and device can change after training; \
                           everything else needs a new run"
                         .into(),
             });

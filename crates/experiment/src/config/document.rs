@@ -90,11 +90,21 @@ impl Lines<'_> {
                 let text = f.as_str();
                 number(text.parse().ok().and_then(Number::from_f64), text)?
             }
-            DeValue::Array(a) => Value::Array(
-                a.iter()
-                    .map(|v| self.value(v.get_ref(), key, place, places))
-                    .collect::<Result<_>>()?,
-            ),
+            DeValue::Array(a) => {
+                let mut list = Vec::with_capacity(a.len());
+                for (i, v) in a.iter().enumerate() {
+                    // A section that stands several times: each has a place of its own.
+                    let entry = match v.get_ref() {
+                        DeValue::Table(_) if super::LISTS.contains(&key) => format!("{key}[{i}]"),
+                        _ => key.to_string(),
+                    };
+                    if entry != key {
+                        places.insert(entry.clone(), self.place(v.span().start));
+                    }
+                    list.push(self.value(v.get_ref(), &entry, place, places)?);
+                }
+                Value::Array(list)
+            }
             DeValue::Table(t) => Value::Object(self.table(t, key, places)?),
         })
     }

@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Sections in the order of the pipeline.
-pub const SECTIONS: [&str; 11] = [
+pub const SECTIONS: [&str; 12] = [
     "data",
     "encoder",
     "side",
@@ -46,12 +46,16 @@ pub const SECTIONS: [&str; 11] = [
     "objective",
     "train",
     "decoder",
+    "reranker",
     "evaluate",
     "recommender",
 ];
 
 /// Keys that stand above all sections.
 const TOP_KEYS: [&str; 4] = ["seed", "threads", "device", "cache"];
+
+/// Sections that may stand several times, `[[reranker]]`, and are kept as a list.
+const LISTS: [&str; 1] = ["reranker"];
 
 /// Sections without a component, which have no `type`.
 const PLAIN_SECTIONS: [&str; 3] = ["side", "train", "evaluate"];
@@ -125,12 +129,23 @@ impl Config {
             return Err(wrong("expected a dotted key, as in decoder.width"));
         }
         let mut table = &mut self.root;
-        for part in &path[..path.len() - 1] {
+        let mut parts = path[..path.len() - 1].iter();
+        while let Some(part) = parts.next() {
             let entry = table.entry(*part).or_insert_with(|| Value::Object(Map::new()));
             // A component written as a bare name becomes a table with that `type`.
             if let Value::String(name) = entry {
                 *entry = Value::Object(Map::from_iter([("type".into(), name.as_str().into())]));
             }
+            // `reranker.0.lambda` is a key of the first section of several.
+            let entry = match entry {
+                Value::Array(list) => {
+                    let n = list.len();
+                    let at = parts.next().and_then(|i| i.parse::<usize>().ok());
+                    let message = || format!("`{part}` needs a number from 0 to {}", n.max(1) - 1);
+                    at.and_then(|i| list.get_mut(i)).ok_or_else(|| wrong(&message()))?
+                }
+                entry => entry,
+            };
             table =
                 entry.as_object_mut().ok_or_else(|| wrong(&format!("`{part}` is no section")))?;
         }
@@ -187,6 +202,11 @@ impl Config {
                     known: known().map(str::to_string).collect(),
                     nearest: nearest(key, known()),
                 }
+            } else if LISTS.contains(&key.as_str()) {
+                match list_of(key, value) {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                }
             } else if TOP_KEYS.contains(&key.as_str()) || value.is_object() {
                 continue;
             } else if let (Value::String(name), false) =
@@ -217,11 +237,38 @@ impl Config {
         self.root.get(name).and_then(Value::as_object)
     }
 
+    /// The tables of a section that may stand several times.
+    fn list(&self, name: &str) -> impl Iterator<Item = &Map<String, Value>> {
+        let parts = self.root.get(name).and_then(Value::as_array);
+        parts.into_iter().flatten().filter_map(Value::as_object)
+    }
+
     /// Where a relative path leads: beside the files, else below the working directory.
     fn find(&self, path: &str) -> Option<PathBuf> {
         let beside = self.folders.iter().map(|folder| folder.join(path));
         beside.chain([PathBuf::from(path)]).find(|p| p.exists()).and_then(|p| p.canonicalize().ok())
     }
+}
+
+/// Makes a list of tables of what stands for a section of several: one table or name, or a list.
+fn list_of(key: &str, value: &mut Value) -> Result<()> {
+    if !value.is_array() {
+        *value = Value::Array(vec![value.take()]);
+    }
+    for (i, part) in value.as_array_mut().into_iter().flatten().enumerate() {
+        match part {
+            Value::Object(_) => {}
+            Value::String(name) => {
+                let name = Value::from(name.as_str());
+                *part = Value::Object(Map::from_iter([("type".into(), name)]));
+            }
+            other => {
+                let message = format!("expected a name or a section `[[{key}]]`, got {other}");
+                return Err(Error::config(format!("{key}[{i}]"), message));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn locate(error: Error, places: &BTreeMap<String, String>) -> Error {
@@ -234,13 +281,14 @@ fn locate(error: Error, places: &BTreeMap<String, String>) -> Error {
     if key == "metric" || key.starts_with("metric.") {
         key = "evaluate.metrics".into();
     }
-    // A default that does not fit is reported at the section that it belongs to.
+    // A default that does not fit is reported at the section that it belongs to, an entry of a list
+    // that was set as a whole at the list.
     loop {
         if let Some(place) = places.get(&key) {
             return Error::ConfigAt { place: place.clone(), message: error.to_string() };
         }
-        match key.rfind('.') {
-            Some(dot) => key.truncate(dot),
+        match key.rfind(['.', '[']) {
+            Some(end) => key.truncate(end),
             None => return error,
         }
     }
@@ -286,6 +334,31 @@ mod tests {
         c.set("seed=3").unwrap();
         assert!(error(&mut c, "seed.x=1").contains("`seed` is no section"));
         assert!(error(&mut c, "decodre.width=1").contains("did you mean `decoder`"));
+    }
+
+    #[test]
+    fn sections_that_stand_several_times() {
+        let c = parse("[[reranker]]\ntype = \"a\"\nx = 1\n\n[[reranker]]\ntype = \"b\"\n").unwrap();
+        let types = |c: &Config| -> Vec<String> {
+            c.list("reranker").map(|t| t["type"].as_str().unwrap().to_string()).collect()
+        };
+        assert_eq!(types(&c), ["a", "b"]);
+        let place = |key: &str| c.locate(Error::config(key, "?")).to_string();
+        assert!(place("reranker[0].x").starts_with("x.toml:3: "));
+        assert!(place("reranker[1].x").starts_with("x.toml:5: "), "{}", place("reranker[1].x"));
+        for text in ["reranker = \"a\"", "reranker = [\"a\"]", "reranker = { type = \"a\" }"] {
+            assert_eq!(types(&parse(text).unwrap()), ["a"]);
+        }
+        let e = parse("seed = 1\nreranker = [1]").unwrap_err().to_string();
+        assert!(e.starts_with("x.toml:2: ") && e.contains("[[reranker]]"), "{e}");
+        let mut c = parse("reranker = [\"a\", \"b\"]").unwrap();
+        c.set("reranker.1.lambda=0.3").unwrap();
+        assert_eq!(c.list("reranker").nth(1).unwrap()["lambda"], 0.3);
+        let e = c.set("reranker.2.lambda=0.3").unwrap_err().to_string();
+        assert!(e.contains("0 to 1"), "{e}");
+        assert!(c.set("reranker.lambda=0.3").is_err());
+        c.set("reranker=c").unwrap();
+        assert_eq!(types(&c), ["c"]);
     }
 
     #[test]

@@ -6,19 +6,30 @@ use serde_json::{Map, Value};
 /// are left out.
 pub(super) fn print(root: &Map<String, Value>, order: &[&str]) -> String {
     let mut out = String::new();
-    for (key, value) in root.iter().filter(|(_, v)| !v.is_object() && !v.is_null()) {
+    let section = |key: &str, v: &Value| v.is_object() || (v.is_array() && order.contains(&key));
+    for (key, value) in root.iter().filter(|(k, v)| !section(k, v) && !v.is_null()) {
         out.push_str(&format!("{} = {}\n", quoted_key(key), inline(value)));
     }
     for section in order {
-        let Some(Value::Object(table)) = root.get(*section) else { continue };
-        out.push_str(&format!("\n[{section}]\n"));
-        let named = table.iter().filter(|(k, _)| *k == "type");
-        let rest = table.iter().filter(|(k, _)| *k != "type");
-        for (key, value) in named.chain(rest).filter(|(_, v)| !v.is_null()) {
-            out.push_str(&format!("{} = {}\n", quoted_key(key), inline(value)));
+        match root.get(*section) {
+            Some(Value::Object(table)) => print_table(&mut out, &format!("[{section}]"), table),
+            Some(Value::Array(tables)) => tables
+                .iter()
+                .filter_map(Value::as_object)
+                .for_each(|t| print_table(&mut out, &format!("[[{section}]]"), t)),
+            _ => {}
         }
     }
     out
+}
+
+fn print_table(out: &mut String, header: &str, table: &Map<String, Value>) {
+    out.push_str(&format!("\n{header}\n"));
+    let named = table.iter().filter(|(k, _)| *k == "type");
+    let rest = table.iter().filter(|(k, _)| *k != "type");
+    for (key, value) in named.chain(rest).filter(|(_, v)| !v.is_null()) {
+        out.push_str(&format!("{} = {}\n", quoted_key(key), inline(value)));
+    }
 }
 
 fn quoted_key(key: &str) -> String {
@@ -59,10 +70,11 @@ mod tests {
         let root = json!({
             "seed": 7,
             "data": {"type": "csv", "path": "a \"b\"\\c\n", "split": {"type": "ratio", "valid": 0.1}},
+            "reranker": [{"type": "a", "weights": [0.5, 1.0]}, {"type": "b"}],
             "train": {"lr": 1e-5, "whole": 2.0, "big": 1e300, "names": ["a", "b"], "unset": null},
         });
         let Value::Object(mut map) = root else { unreachable!() };
-        let text = print(&map, &["data", "train"]);
+        let text = print(&map, &["data", "train", "reranker"]);
         let back = crate::config::document::parse(&text, "x").unwrap().root;
         map["train"].as_object_mut().unwrap().remove("unset");
         assert_eq!(Value::Object(back), Value::Object(map), "{text}");

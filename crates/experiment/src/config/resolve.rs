@@ -14,6 +14,7 @@ use sidereal_data::{Augment, Source, Splitter};
 use sidereal_decoding::Decoder;
 use sidereal_metrics::Metric;
 use sidereal_nn::{Engine, Objective};
+use sidereal_rerank::{Reranker, check_chain};
 use sidereal_train::TrainOptions;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -93,6 +94,8 @@ pub struct Plan {
     pub model: Option<ModelPlan>,
     /// The recommender that needs no training.
     pub baseline: Option<Spec>,
+    /// What orders the recommender's candidates again, first to last.
+    pub rerankers: Vec<Part<dyn Reranker>>,
     /// Metrics and protocol.
     pub evaluate: EvaluatePlan,
     /// Sections that were written but have no part in this run.
@@ -247,6 +250,7 @@ impl Resolver<'_> {
         } else {
             model = Some(self.model(seed, engine)?);
         }
+        let rerankers = self.rerankers()?;
         let evaluate = self.evaluate()?;
         if let (Some(m), Some(k)) = (&model, evaluate.select_k)
             && m.generative.is_some()
@@ -290,6 +294,7 @@ impl Resolver<'_> {
             split,
             model,
             baseline,
+            rerankers,
             evaluate,
             unused,
             resolved: self.resolved,
@@ -397,6 +402,29 @@ impl Resolver<'_> {
         }
         let (backbone, backbone_origin) = (spec, origin);
         Ok(ModelPlan { backbone, backbone_origin, output, objective, train, generative })
+    }
+
+    /// The chain of `[[reranker]]` sections.
+    fn rerankers(&mut self) -> Result<Vec<Part<dyn Reranker>>> {
+        let tables = self.config.list("reranker").enumerate();
+        let part = |(i, table): (usize, &Map<String, Value>)| {
+            let section = format!("reranker[{i}]");
+            if !table.contains_key("type") {
+                return Err(Error::config(
+                    format!("{section}.type"),
+                    "missing: name the component",
+                ));
+            }
+            self.part(&self.registry.rerankers, &section, table.clone(), "", &())
+                .map_err(|e| within(e, "reranker", &section))
+        };
+        let parts: Vec<Part<dyn Reranker>> = tables.map(part).collect::<Result<_>>()?;
+        check_chain(parts.iter().map(|p| p.built.as_ref()))?;
+        if !parts.is_empty() {
+            let tables: Vec<Value> = parts.iter().map(|p| table_of(&p.spec).into()).collect();
+            self.resolved.insert("reranker".into(), tables.into());
+        }
+        Ok(parts)
     }
 
     /// The encoders under `[side]`.
@@ -546,6 +574,17 @@ impl Resolver<'_> {
                 _ => {}
             }
         }
+    }
+}
+
+/// An error of a component, which knows its kind only, with the section of several that it is.
+fn within(error: Error, kind: &str, section: &str) -> Error {
+    match error {
+        Error::Config { key, message } => {
+            let own = key.strip_prefix(kind).filter(|rest| rest.starts_with('.'));
+            Error::Config { key: own.map_or(key.clone(), |r| format!("{section}{r}")), message }
+        }
+        other => other,
     }
 }
 

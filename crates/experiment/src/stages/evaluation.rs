@@ -7,7 +7,7 @@
 
 use super::data::Data;
 use super::training::Trained;
-use super::{Context, version};
+use super::{Context, reranking, version};
 use crate::cache::{Entry, Key};
 use crate::results::{Group, Optimum, Results};
 use crate::scoring::{Cases, answers};
@@ -17,6 +17,7 @@ use sidereal_core::{Error, RankedLists, Recommender, Result, Spec, files};
 use sidereal_data::EvalSet;
 use sidereal_metrics::breakdown::{Groups, breakdown};
 use sidereal_metrics::{EvalContext, Score, Truth};
+use sidereal_rerank::{Cost, Reranked};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -43,8 +44,20 @@ pub struct Evaluation {
     pub entry: Entry,
 }
 
-/// Makes the recommender of the plan.
+/// Makes the recommender of the plan, with its rerankers.
 pub fn recommender(
+    cx: &Context<'_>,
+    data: &Data,
+    subject: &Subject,
+) -> Result<Box<dyn Recommender>> {
+    if cx.plan.rerankers.is_empty() {
+        return first_stage(cx, data, subject);
+    }
+    Ok(Box::new(reranking::reranked(cx, data, subject)?))
+}
+
+/// Makes the recommender of the plan as it is before any reranker.
+pub(super) fn first_stage(
     cx: &Context<'_>,
     data: &Data,
     subject: &Subject,
@@ -101,11 +114,12 @@ pub fn evaluation(cx: &Context<'_>, data: &Data, subject: &Subject) -> Result<Ev
     if let Subject::Model(_) = subject {
         super::add_engine(&mut inputs, cx.plan.engine);
     }
+    reranking::add_to_key(&mut inputs, cx, data)?;
     let key = Key::new("evaluation", version::EVALUATION, inputs);
     let entry = cx.cache.get(&key, &cx.run, |folder: &Path| {
-        let recommender = recommender(cx, data, subject)?;
-        let valid = measure(cx, data, recommender.as_ref(), &data.splits.valid, "valid")?;
-        let test = measure(cx, data, recommender.as_ref(), &data.splits.test, "test")?;
+        let recommender = reranking::reranked(cx, data, subject)?;
+        let valid = measure(cx, data, &recommender, &data.splits.valid, "valid")?;
+        let test = measure(cx, data, &recommender, &data.splits.test, "test")?;
         let results = results(cx, data, chosen, &valid, &test)?;
         files::write_json(&folder.join(METRICS), &results)?;
         if let Some(test) = &test {
@@ -127,12 +141,14 @@ struct Measured {
     invalid: u64,
     /// Cases whose history holds a target.
     repeats: usize,
+    /// What each reranker took.
+    costs: Vec<Cost>,
 }
 
 fn measure(
     cx: &Context<'_>,
     data: &Data,
-    recommender: &dyn Recommender,
+    recommender: &Reranked<Box<dyn Recommender>>,
     set: &EvalSet,
     name: &str,
 ) -> Result<Option<Measured>> {
@@ -142,6 +158,8 @@ fn measure(
     let plan = &cx.plan.evaluate;
     let cases = Cases::all(set, plan.options.exclude_seen);
     let found = answers(recommender, &cases, plan.list_length, &cx.run, name)?;
+    let costs = recommender.take_costs();
+    reranking::emit(cx, name, &costs);
     let truth = cases.truth()?;
     let context = EvalContext { n_items: data.dataset.items.len(), popularity: &data.popularity };
     let scores = plan
@@ -168,6 +186,7 @@ fn measure(
         groups,
         invalid: found.invalid,
         repeats,
+        costs,
     }))
 }
 
@@ -234,7 +253,7 @@ fn protocol(
     let split = &cx.plan.split.spec;
     let mut split_tree = split.options.clone();
     split_tree.insert("type".into(), split.name.as_str().into());
-    json!({
+    let mut tree = json!({
         "split": split_tree,
         "ranking": "full",
         "candidates": "every item of the catalogue",
@@ -251,7 +270,10 @@ fn protocol(
         "valid": part(valid),
         "test": part(test),
         "seed": cx.plan.seed,
-    })
+    });
+    let costs = |m: &Option<Measured>| m.as_ref().map(|m| m.costs.clone()).unwrap_or_default();
+    reranking::add_to_protocol(&mut tree, cx, &costs(valid), &costs(test));
+    tree
 }
 
 /// Best possible values, where the source knows them; they hold for leave-one-out.

@@ -8,6 +8,7 @@ pub mod data;
 pub mod dataset_file;
 pub mod embeddings;
 pub mod evaluation;
+pub mod reranking;
 pub mod sids;
 pub mod training;
 
