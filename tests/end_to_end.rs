@@ -18,6 +18,7 @@ fn a_run_ends_with_a_table_and_a_folder_that_holds_everything() {
         "config.json",
         "config.toml",
         "data.json",
+        "examples.json",
         "log.jsonl",
         "metrics.json",
         "model.safetensors",
@@ -48,7 +49,7 @@ fn a_run_ends_with_a_table_and_a_folder_that_holds_everything() {
     // The metrics are the means of the rows for each user.
     let text = String::from_utf8(place.read("runs/tiny/per_user.csv")).unwrap();
     let mut lines = text.lines();
-    assert_eq!(lines.next(), Some("user,rank,recall@5,recall@10,ndcg@10"));
+    assert_eq!(lines.next(), Some("user,rank,history,popularity,recall@5,recall@10,ndcg@10"));
     let ranks: Vec<Option<u32>> =
         lines.map(|l| l.split(',').nth(1).and_then(|r| r.parse().ok())).collect();
     assert_eq!(ranks.len(), 80);
@@ -69,7 +70,7 @@ fn json_is_for_programs() {
     let tree: Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!(tree["folder"], "runs/tiny");
     assert_eq!(tree["results"], place.json("runs/tiny/metrics.json"));
-    assert_eq!(tree["examples"].as_array().unwrap().len(), 3);
+    assert_eq!(tree["examples"].as_array().unwrap().len(), 6);
     assert_eq!(tree["stages"][0]["stage"], "data");
 }
 

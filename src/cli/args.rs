@@ -1,6 +1,6 @@
 //! Commands and their arguments.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Generative recommendation with semantic IDs.
@@ -17,6 +17,8 @@ pub enum Command {
     Run(RunArguments),
     /// Runs many experiments from one file and compares them
     Sweep(SweepArguments),
+    /// Compares finished runs: seeds, tests, costs, views
+    Report(ReportArguments),
     /// Measures a finished run again, without training
     Evaluate(EvaluateArguments),
     /// Shows what a finished run recommends
@@ -81,6 +83,55 @@ pub struct Common {
     /// Shows no progress
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// Run folders and folders of sweeps; runs that differ in the seed only are one system
+    #[arg(value_name = "RUNS", required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The system that all others are compared with [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub base: Option<String>,
+    /// A metric, several times for several; views show the first [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub metric: Vec<String>,
+    /// Shows runs of other data or protocols beside each other, without tests
+    #[arg(long)]
+    pub mixed: bool,
+    /// Test over users
+    #[arg(long, value_enum, default_value_t = TestName::PairedT)]
+    pub test: TestName,
+    /// Largest p, after Holm, that counts
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    pub level: f64,
+    /// Draws of the bootstrap
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub resamples: usize,
+    /// Prints tables in Markdown
+    #[arg(long, conflicts_with_all = ["latex", "json"])]
+    pub markdown: bool,
+    /// Prints tables in LaTeX with booktabs
+    #[arg(long, conflicts_with = "json")]
+    pub latex: bool,
+    /// Prints JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Writes a page with all tables and charts
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Shows no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Tests over users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TestName {
+    /// Paired t
+    PairedT,
+    /// Wilcoxon's signed ranks
+    Wilcoxon,
 }
 
 #[derive(Debug, Args)]

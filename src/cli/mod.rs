@@ -10,6 +10,7 @@
 //! | 4 | wrong configuration |
 
 mod args;
+mod charts;
 mod components;
 mod data;
 mod evaluate;
@@ -18,6 +19,7 @@ mod output;
 mod quantize;
 mod recommend;
 mod replay;
+mod report;
 mod run;
 mod sids;
 mod sweep;
@@ -35,6 +37,7 @@ pub fn run(registry: Registry) -> ExitCode {
     let done = match arguments.command {
         Command::Run(a) => run::run(&registry, a),
         Command::Sweep(a) => sweep::sweep(&registry, a),
+        Command::Report(a) => report::report(&registry, a),
         Command::Evaluate(a) => evaluate::evaluate(&registry, a),
         Command::Recommend(a) => recommend::recommend(&registry, a),
         Command::Replay(a) => replay::replay(&registry, a),

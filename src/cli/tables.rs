@@ -16,15 +16,22 @@ impl Table {
 
     /// The text, a line a row.
     pub fn text(&self, indent: usize) -> String {
+        let number = |s: &String| s == "-" || s.trim_end_matches(" %").parse::<f64>().is_ok();
+        self.lines(indent, |c| self.0.iter().filter_map(|r| r.get(c)).skip(1).any(number))
+    }
+
+    /// The text with the columns to the right that `right` says.
+    pub fn aligned(&self, right: impl Fn(usize) -> bool) -> String {
+        self.lines(0, right)
+    }
+
+    fn lines(&self, indent: usize, right: impl Fn(usize) -> bool) -> String {
         let columns = self.0.iter().map(Vec::len).max().unwrap_or(0);
         let cell = |row: &Vec<String>, c: usize| row.get(c).map_or(0, |s| s.chars().count());
         let widths: Vec<usize> = (0..columns)
             .map(|c| self.0.iter().map(|row| cell(row, c)).max().unwrap_or(0))
             .collect();
-        let number = |s: &String| s == "-" || s.trim_end_matches(" %").parse::<f64>().is_ok();
-        let numbers: Vec<bool> = (0..columns)
-            .map(|c| self.0.iter().filter_map(|r| r.get(c)).skip(1).any(number))
-            .collect();
+        let right: Vec<bool> = (0..columns).map(right).collect();
         let mut out = String::new();
         for row in &self.0 {
             let mut line = " ".repeat(indent);
@@ -33,7 +40,7 @@ impl Table {
                 if c > 0 {
                     line.push_str("  ");
                 }
-                match numbers[c] {
+                match right[c] {
                     true => line.extend([padding.as_str(), text.as_str()]),
                     false => line.extend([text.as_str(), padding.as_str()]),
                 }
@@ -84,6 +91,8 @@ pub fn results(results: &Results, order: &[String]) -> String {
     out
 }
 
+/// Users shown at the end of a run, and items of each; the run folder has more.
+const SHOWN: usize = 3;
 /// Longest title shown, in characters.
 const TITLE: usize = 60;
 
@@ -98,18 +107,18 @@ fn title(item: &ShownItem) -> String {
 /// Some test users: what they had, what is recommended, what they took.
 pub fn examples(examples: &[Example]) -> String {
     let mut out = String::new();
-    for example in examples {
+    for example in examples.iter().take(SHOWN) {
         let user = example.user.as_deref().unwrap_or("?");
         let _ = writeln!(out, "user {user}, {}", history(example));
         let mut table = Table::default();
-        for (rank, item) in example.recommendations.iter().enumerate() {
+        for (rank, item) in example.recommendations.iter().take(SHOWN).enumerate() {
             let sid = item.sid.clone().unwrap_or_default();
             let mark = if item.hit == Some(true) { "<- taken next" } else { "" };
             let text = [title(item), sid, mark.to_string()];
             table.row([format!("{}. {}", rank + 1, text[0]), text[1].clone(), text[2].clone()]);
         }
         out.push_str(&table.text(2));
-        if example.recommendations.iter().all(|r| r.hit != Some(true)) {
+        if example.recommendations.iter().take(SHOWN).all(|r| r.hit != Some(true)) {
             let taken: Vec<String> = example.targets.iter().take(3).map(title).collect();
             let _ = writeln!(out, "  taken next: {}", taken.join(" | "));
         }

@@ -8,6 +8,7 @@
 //! | `sids.safetensors`, `codebook.safetensors`, `sids.json`, `sid_report.json` | semantic IDs |
 //! | `model.safetensors`, `config.json`, `training.json` | the trained model |
 //! | `metrics.json`, `per_user.csv` | results; no times, the same run gives the same bytes |
+//! | `examples.json` | a few test users with their recommendations |
 //! | `log.jsonl`, `tensorboard/` | what happened |
 //! | `summary.json` | times, memory, what was reused |
 //! | `checkpoints/` | unfinished training |
@@ -29,13 +30,14 @@ pub const CONFIG: &str = "config.toml";
 pub const CHECKPOINTS: &str = "checkpoints";
 
 /// Everything that a run or its replay writes; only this is ever removed.
-const OWN: [&str; 18] = [
+const OWN: [&str; 19] = [
     CHECKPOINTS,
     "metrics.json",
     "cache",
     "codebook.safetensors",
     "config.json",
     "data.json",
+    "examples.json",
     "log.jsonl",
     "model.safetensors",
     "per_user.csv",

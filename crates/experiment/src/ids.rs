@@ -174,21 +174,12 @@ fn measured(name: String, analysis: &SidAnalysis, recall: f64) -> Measurement {
 
 /// The run folders that a path stands for: itself, or the finished runs of a sweep's folder.
 pub fn run_folders(path: &Path) -> Result<Vec<PathBuf>> {
-    #[derive(Deserialize)]
-    struct Row {
-        folder: PathBuf,
+    let runs = crate::report::collect::runs(path)?;
+    // A run without results is the caller's to refuse.
+    match runs.finished.is_empty() && runs.unfinished.len() == 1 {
+        true => Ok(runs.unfinished),
+        false => Ok(runs.finished.into_iter().map(|f| f.folder).collect()),
     }
-    #[derive(Deserialize)]
-    struct Sweep {
-        runs: Vec<Row>,
-    }
-    let summary = path.join("summary.json");
-    if RunFolder::open(path).is_ok() || !summary.is_file() {
-        return Ok(vec![path.to_path_buf()]);
-    }
-    let sweep: Sweep = files::read_json(&summary)?;
-    let finished = |row: Row| row.folder.join(evaluation::METRICS).is_file().then_some(row.folder);
-    Ok(sweep.runs.into_iter().filter_map(finished).collect())
 }
 
 impl Subject {

@@ -14,6 +14,7 @@
 //! | [`folder`] | the run folder |
 //! | [`run`](mod@run) | a whole run on one screen |
 //! | [`sweep`](mod@sweep) | many runs from one file, and their table |
+//! | [`report`] | finished runs compared: systems, tests, views |
 //! | [`serve`] | a finished run as a recommender |
 
 pub mod baselines;
@@ -25,6 +26,7 @@ pub mod hash;
 pub mod ids;
 pub mod probe;
 pub mod registry;
+pub mod report;
 pub mod results;
 pub mod run;
 pub mod scoring;

@@ -14,8 +14,11 @@ use sidereal_train::{JsonlLog, TensorBoard};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Users whose recommendations are shown at the end of a run.
-const EXAMPLES: usize = 3;
+/// Users whose recommendations are kept with a run.
+const EXAMPLES: usize = 6;
+
+/// Name of the file with their recommendations.
+pub const EXAMPLES_FILE: &str = "examples.json";
 
 /// Where a run goes.
 #[derive(Debug, Clone)]
@@ -108,6 +111,7 @@ pub fn run(
         peak_memory: sidereal_train::peak_memory(),
     };
     files::write_json(&folder.path("summary.json"), &summary(&outcome, plan, &folder))?;
+    files::write_json(&folder.path(EXAMPLES_FILE), &outcome.examples)?;
     // Last: a folder with results is a finished run.
     folder.adopt(&evaluated.entry.path(evaluation::METRICS))?;
     drop_checkpoints(&folder);

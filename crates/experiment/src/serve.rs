@@ -8,7 +8,7 @@ use crate::stages::data::{Data, data};
 use crate::stages::evaluation::{self, Evaluation, Subject};
 use crate::stages::training::Trained;
 use crate::{Cache, Plan, Registry};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sidereal_core::sid::token;
 use sidereal_core::{
@@ -20,10 +20,10 @@ use std::sync::Arc;
 /// History items shown, the most recent ones.
 const SHOWN_HISTORY: usize = 5;
 /// Recommendations shown for an example user.
-const SHOWN_ITEMS: usize = 3;
+const SHOWN_ITEMS: usize = 5;
 
 /// An item for people.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShownItem {
     /// Source id.
     pub id: String,
@@ -41,7 +41,7 @@ pub struct ShownItem {
 }
 
 /// A user with recommendations.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     /// Source id of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +53,7 @@ pub struct Example {
     /// Best first.
     pub recommendations: Vec<ShownItem>,
     /// What the user took next; only known for test cases.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<ShownItem>,
 }
 

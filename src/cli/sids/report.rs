@@ -3,6 +3,7 @@
 use serde::Serialize;
 use sidereal_core::{Result, Run};
 use sidereal_experiment::ids::Subject;
+use sidereal_experiment::report::names::shortest_ends;
 use sidereal_quantizers::SidAnalysis;
 use sidereal_quantizers::report::{Agreement, Direction, Prefixes, figures, stability};
 use std::collections::BTreeMap;
@@ -56,7 +57,8 @@ pub struct Pair {
 impl Report {
     /// Measures all subjects.
     pub fn of(subjects: &[Subject], run: &Run<'_>) -> Result<Self> {
-        let names = short(&subjects.iter().map(|s| s.name.as_str()).collect::<Vec<_>>());
+        let paths: Vec<&str> = subjects.iter().map(|s| s.name.as_str()).collect();
+        let names = shortest_ends(&paths);
         let mut tables = Vec::new();
         for (subject, name) in subjects.iter().zip(&names) {
             tables.push(Judged {
@@ -166,33 +168,4 @@ fn buckets(prefixes: &Prefixes) -> Vec<Bucket> {
     sizes.sort_unstable();
     let bucket = |same: &[usize]| Bucket { items: same[0], ids: same.len() };
     sizes.chunk_by(|a, b| a == b).map(bucket).collect()
-}
-
-/// The shortest ends of paths that tell them apart, without what all of them end in.
-fn short(paths: &[&str]) -> Vec<String> {
-    let parts: Vec<Vec<&str>> =
-        paths.iter().map(|p| p.split(['/', '\\']).filter(|s| !s.is_empty()).collect()).collect();
-    let end = |p: &[&str], n: usize| p[p.len().saturating_sub(n)..].join("/");
-    let longest = parts.iter().map(Vec::len).max().unwrap_or(1);
-    let names = |n: usize| -> Vec<String> { parts.iter().map(|p| end(p, n)).collect() };
-    let differ = |n: &usize| {
-        let mut names = names(*n);
-        names.sort();
-        names.windows(2).all(|w| w[0] != w[1])
-    };
-    let n = (1..=longest).find(differ).unwrap_or(longest);
-    names(n)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_tell_tables_apart() {
-        assert_eq!(short(&["runs/a", "b.tsv"]), ["a", "b.tsv"]);
-        assert_eq!(short(&["runs/a/seed-0", "runs/b/seed-0/"]), ["a/seed-0", "b/seed-0"]);
-        assert_eq!(short(&["x"]), ["x"]);
-        assert_eq!(short(&["x", "x"]), ["x", "x"]);
-    }
 }

@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `metrics.json` | `{"valid": {..}, "test": {..}, "protocol": {..}}`, see [`Results`] |
-//! | `per_user.csv` | for each test case the user, the rank of the target and all metrics |
+//! | `per_user.csv` | for each test case the user, the rank of the target, length of the history, popularity of the target, all metrics |
 
 use super::data::Data;
 use super::training::Trained;
@@ -123,7 +123,7 @@ pub fn evaluation(cx: &Context<'_>, data: &Data, subject: &Subject) -> Result<Ev
         let results = results(cx, data, chosen, &valid, &test)?;
         files::write_json(&folder.join(METRICS), &results)?;
         if let Some(test) = &test {
-            per_user(&folder.join(PER_USER), data, test)?;
+            per_user(&folder.join(PER_USER), cx, data, test)?;
         }
         Ok(())
     })?;
@@ -293,16 +293,21 @@ fn optimum(cx: &Context<'_>, data: &Data) -> BTreeMap<String, BTreeMap<String, O
     out
 }
 
-/// One row a test case: ranks count from 1, an empty rank means that the list misses all targets.
-fn per_user(path: &Path, data: &Data, measured: &Measured) -> Result<()> {
+/// Columns of `per_user.csv` before those of the metrics.
+pub const PER_USER_COLUMNS: [&str; 4] = ["user", "rank", "history", "popularity"];
+
+/// One row a test case: ranks count from 1, an empty rank means that the list misses all targets;
+/// `popularity` is the number of training interactions of the rarest target.
+fn per_user(path: &Path, cx: &Context<'_>, data: &Data, measured: &Measured) -> Result<()> {
     let columns: Vec<(&String, &Vec<f64>)> = measured
         .names
         .iter()
         .zip(&measured.scores)
         .filter_map(|(name, score)| score.per_user.as_ref().map(|v| (name, v)))
         .collect();
+    let cases = Cases::all(&data.splits.test, cx.plan.evaluate.options.exclude_seen);
     files::write_atomic(path, |out| {
-        write!(out, "user,rank")?;
+        write!(out, "{}", PER_USER_COLUMNS.join(","))?;
         columns.iter().try_for_each(|(name, _)| write!(out, ",{}", field(name)))?;
         writeln!(out)?;
         for c in 0..measured.truth.len() {
@@ -312,6 +317,9 @@ fn per_user(path: &Path, data: &Data, measured: &Measured) -> Result<()> {
             if let Some(rank) = list.iter().position(|i| targets.contains(i)) {
                 write!(out, "{}", rank + 1)?;
             }
+            let counts = targets.iter().filter_map(|t| data.popularity.get(t.index()));
+            let history = cases.request(c).history.len();
+            write!(out, ",{history},{}", counts.min().copied().unwrap_or(0))?;
             columns.iter().try_for_each(|(_, values)| write!(out, ",{}", values[c]))?;
             writeln!(out)?;
         }

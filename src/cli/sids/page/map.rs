@@ -1,6 +1,6 @@
 //! Pictures of the codes: items on the plane of their vectors, and prefixes by their size.
 
-use super::svg::{card, entry, escape, frame};
+use crate::cli::charts::svg::{card, entry, escape, frame};
 use sidereal_core::{ItemId, Matrix, Result, SidTable, sid::token};
 use sidereal_experiment::ids::Subject;
 use sidereal_quantizers::report::Prefixes;

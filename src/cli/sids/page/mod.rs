@@ -1,19 +1,17 @@
 //! `report.html`: one page that needs nothing but itself.
 
-mod bars;
-mod lines;
 mod map;
-mod svg;
 
+use super::super::charts::bars::{BarSeries, Bars};
+use super::super::charts::lines::{Chart, Heights, Series};
+use super::super::charts::page::{page as frame, section};
+use super::super::charts::svg::escape;
 use super::report::{Judged, Report, Row};
 use super::text::number;
-use bars::Bars;
-use lines::{Chart, Heights, Series};
 use map::Palette;
-use sidereal_core::{Error, Result};
+use sidereal_core::Result;
 use sidereal_experiment::ids::Subject;
 use sidereal_quantizers::report::Prefixes;
-use svg::escape;
 
 /// Sizes of buckets that have a bar of their own; larger ones go by powers of two.
 const SINGLE: usize = 4;
@@ -61,24 +59,8 @@ pub fn page(subjects: &[Subject], report: &Report) -> Result<String> {
     }
     let all: Vec<&Row> = rows.iter().collect();
     body.push_str(&section("All figures", "card scroll", &grid(tables, &all)));
-    let json = serde_json::to_string(report).map_err(|e| Error::other("writing JSON", e))?;
-    Ok(format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"><title>Semantic IDs: {}</title>\
-         <style>\n{}</style></head><body><main>{body}</main>\
-         <script type=\"application/json\" id=\"report\">{}</script></body></html>\n",
-        names.join(", "),
-        include_str!("style.css"),
-        // `</script>` inside of a name would end the element.
-        json.replace("</", "<\\/")
-    ))
-}
-
-fn section(title: &str, class: &str, content: &str) -> String {
-    match content.is_empty() {
-        true => String::new(),
-        false => format!("<h2>{}</h2><div class=\"{class}\">{content}</div>", escape(title)),
-    }
+    let plain: Vec<&str> = tables.iter().map(|t| t.name.as_str()).collect();
+    frame(&format!("Semantic IDs: {}", plain.join(", ")), &body, report)
 }
 
 /// Figures, the best of each row marked.
@@ -234,17 +216,21 @@ fn buckets(tables: &[Judged]) -> String {
         true => (c + 1).to_string(),
         false => format!("{}–{}", (1 << (c - SINGLE + 2)) + 1, 1 << (c - SINGLE + 3)),
     };
-    let count = |t: &Judged| {
+    let count = |(color, t): (usize, &Judged)| {
         let mut counts = vec![0; most + 1];
         t.buckets.iter().filter(|b| b.items > 0).for_each(|b| counts[class(b.items)] += b.ids);
-        (t.name.clone(), counts)
+        let values = counts.into_iter().map(|c| Some(c as f64)).collect();
+        BarSeries { name: t.name.clone(), color, values }
     };
+    let series: Vec<BarSeries> = tables.iter().enumerate().map(count).collect();
+    let largest = series.iter().flat_map(|s| s.values.iter().flatten()).fold(0.0, |a, b| b.max(a));
     Bars {
         title: "Collisions",
         note: "Number of IDs by how many items share them.",
         x: "items on one ID",
         labels: (0..=most).map(label).collect(),
-        series: tables.iter().map(count).collect(),
+        series,
+        heights: if largest > 200.0 { Heights::Logarithmic } else { Heights::Linear },
     }
     .card()
 }

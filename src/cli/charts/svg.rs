@@ -29,6 +29,14 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// The first letters of a text, with a mark where it goes on.
+pub fn clip(text: &str, letters: usize) -> String {
+    match text.chars().count() > letters {
+        true => text.chars().take(letters.saturating_sub(1)).chain(['…']).collect(),
+        false => text.to_string(),
+    }
+}
+
 /// A number for people: up to four significant digits.
 pub fn short(v: f64) -> String {
     if v == 0.0 {
@@ -139,6 +147,11 @@ pub fn entry(color: usize, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_clipped() {
+        assert_eq!((clip("größe", 5).as_str(), clip("größer", 5).as_str()), ("größe", "größ…"));
+    }
 
     #[test]
     fn axes_have_round_values() {

@@ -1,0 +1,324 @@
+//! Systems against a base, metric by metric.
+//!
+//! Two kinds of chance are kept apart. *Users*: per-user values, averaged over the seeds of a
+//! system, are resampled (intervals) and paired with those of the base (tests); both say what would
+//! happen with other users and the same trained models. *Seeds*: the spread over seeds, and whether
+//! the seeds of two systems overlap, say what would happen with another training. A verdict needs
+//! both: p after Holm below the level, and no seed of one system between the seeds of the other.
+//!
+//! Families of Holm's correction: all systems against the base over all metrics shown; and, for the
+//! winner, the best system against each other one over all metrics shown.
+//!
+//! Cost: resampling, `resamples x users` draws for every system, metric and comparison.
+
+mod pairing;
+mod statistics;
+
+pub use pairing::{paired_values, seeds_apart, user_values};
+pub use statistics::Test;
+
+use super::collect::System;
+use super::protocol::{Terms, terms};
+use serde::{Deserialize, Serialize};
+use sidereal_core::{Event, Result, Run};
+use sidereal_metrics::Direction;
+
+/// How systems are compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// Test over users.
+    pub test: Test,
+    /// Largest p after Holm that counts, in (0, 1).
+    pub level: f64,
+    /// Chance to find a difference of the size that is called detectable, in (0, 1).
+    pub power: f64,
+    /// Draws of the bootstrap, 100 and up.
+    pub resamples: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules { test: Test::default(), level: 0.05, power: 0.8, resamples: 1000 }
+    }
+}
+
+/// A range of values.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// A metric of one run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Seeded {
+    /// The run's seed.
+    pub seed: u64,
+    /// Its value.
+    pub value: f64,
+}
+
+/// What can be said of a system beside the base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It is the base.
+    Base,
+    /// Better than the base.
+    Better,
+    /// Worse than the base.
+    Worse,
+    /// Neither is shown.
+    Open,
+    /// No test is possible: no values a user, other users, or another protocol.
+    Untested,
+}
+
+/// A system minus the base.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Of the means.
+    pub value: f64,
+    /// As a share of the base's mean, where that is not 0.
+    pub relative: Option<f64>,
+    /// 95 % interval over users.
+    pub interval: Option<Interval>,
+    /// Two-sided p over users.
+    pub p: Option<f64>,
+    /// The same after Holm.
+    pub p_holm: Option<f64>,
+    /// Cohen's d of the paired differences.
+    pub effect: Option<f64>,
+    /// Smallest difference that as many users show with the rules' level and power.
+    pub detectable: Option<f64>,
+    /// Users with a higher, a lower and the same value.
+    pub users: Option<Users>,
+    /// Whether no seed of one lies between the seeds of the other.
+    pub seeds_apart: bool,
+}
+
+/// Users by the sign of their difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Users {
+    /// Above the base.
+    pub higher: usize,
+    /// Below the base.
+    pub lower: usize,
+    /// As the base.
+    pub same: usize,
+}
+
+/// A system's values of one metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Name of the system.
+    pub system: String,
+    /// Value of each seed.
+    pub seeds: Vec<Seeded>,
+    /// Mean over seeds.
+    pub mean: Option<f64>,
+    /// Standard deviation over seeds, from two seeds.
+    pub spread: Option<f64>,
+    /// 95 % interval of the mean over users.
+    pub interval: Option<Interval>,
+    /// Beside the base; nothing for the base.
+    pub difference: Option<Difference>,
+    /// What that shows.
+    pub verdict: Verdict,
+}
+
+/// All systems on one metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricTable {
+    /// Name with cut-off.
+    pub metric: String,
+    /// Which way is better, where the metric is known.
+    pub direction: Option<Direction>,
+    /// Rows in the order of the systems.
+    pub rows: Vec<Row>,
+    /// The system that is shown to be better than every other one, if any.
+    pub winner: Option<String>,
+}
+
+/// A metric to compare.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// Name with cut-off.
+    pub name: String,
+    /// Which way is better, where the metric is known.
+    pub direction: Option<Direction>,
+}
+
+/// Mean, and standard deviation where there are several.
+fn moments(values: &[f64]) -> (Option<f64>, Option<f64>) {
+    let n = values.len() as f64;
+    let mean = (!values.is_empty()).then(|| values.iter().sum::<f64>() / n);
+    let squares = |m: f64| values.iter().map(|v| (v - m).powi(2)).sum::<f64>();
+    let spread = mean.filter(|_| values.len() > 1).map(|m| (squares(m) / (n - 1.0)).sqrt());
+    (mean, spread)
+}
+
+/// Compares all systems with the one numbered `base` on every metric.
+///
+/// Errors: a stop, resamples that cannot be drawn.
+pub fn compare(
+    systems: &[System],
+    base: usize,
+    metrics: &[Wanted],
+    rules: &Rules,
+    run: &Run<'_>,
+) -> Result<Vec<MetricTable>> {
+    let all_terms: Vec<Terms> = systems.iter().map(terms).collect();
+    let task = "compare";
+    let total = (metrics.len() * systems.len()) as u64;
+    run.emit(Event::Started { task, total, unit: "comparisons" });
+    let mut tables = Vec::new();
+    for (m, metric) in metrics.iter().enumerate() {
+        let mut rows = Vec::new();
+        for (s, system) in systems.iter().enumerate() {
+            run.check()?;
+            let comparable = all_terms[s] == all_terms[base];
+            rows.push(row(system, &systems[base], s == base, comparable, metric, rules, run)?);
+            let done = (m * systems.len() + s + 1) as u64;
+            run.emit(Event::Advanced { task, done, numbers: &[] });
+        }
+        let (metric, direction) = (metric.name.clone(), metric.direction);
+        tables.push(MetricTable { metric, direction, rows, winner: None });
+    }
+    correct(&mut tables, rules);
+    winners(&mut tables, systems, &all_terms, rules)?;
+    run.emit(Event::Finished { task });
+    Ok(tables)
+}
+
+fn row(
+    system: &System,
+    base: &System,
+    is_base: bool,
+    comparable: bool,
+    metric: &Wanted,
+    rules: &Rules,
+    run: &Run<'_>,
+) -> Result<Row> {
+    let name = &metric.name;
+    let seeds: Vec<Seeded> = system
+        .runs
+        .iter()
+        .filter_map(|r| Some(Seeded { seed: r.seed, value: r.metric(name)? }))
+        .collect();
+    let (mean, spread) = moments(&system.values(name));
+    let values = user_values(system, name).unwrap_or_default();
+    let values: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    let interval = statistics::interval(&values, rules, run)?;
+    let mut difference = None;
+    if let (false, true, Some(mean), Some(of)) =
+        (is_base, comparable, mean, moments(&base.values(name)).0)
+    {
+        let paired = paired_values(system, base, name);
+        let paired = paired.as_deref().unwrap_or_default();
+        difference = Some(Difference {
+            value: mean - of,
+            relative: (of != 0.0).then(|| (mean - of) / of.abs()),
+            interval: statistics::interval(paired, rules, run)?,
+            p: statistics::p_value(paired, rules.test)?,
+            p_holm: None,
+            effect: statistics::effect(paired)?,
+            detectable: statistics::detectable(paired, rules)?,
+            users: (!paired.is_empty()).then(|| Users {
+                higher: paired.iter().filter(|d| **d > 0.0).count(),
+                lower: paired.iter().filter(|d| **d < 0.0).count(),
+                same: paired.iter().filter(|d| **d == 0.0).count(),
+            }),
+            seeds_apart: seeds_apart(&system.values(name), &base.values(name)),
+        });
+    }
+    let verdict = if is_base { Verdict::Base } else { Verdict::Untested };
+    Ok(Row { system: system.name.clone(), seeds, mean, spread, interval, difference, verdict })
+}
+
+/// Holm over all comparisons with the base, and what they show.
+fn correct(tables: &mut [MetricTable], rules: &Rules) {
+    let mut all: Vec<&mut Difference> = tables
+        .iter_mut()
+        .flat_map(|t| &mut t.rows)
+        .filter_map(|r| r.difference.as_mut().filter(|d| d.p.is_some()))
+        .collect();
+    let p: Vec<f64> = all.iter().filter_map(|d| d.p).collect();
+    for (difference, p) in all.iter_mut().zip(statistics::holm(&p)) {
+        difference.p_holm = Some(p);
+    }
+    for table in tables {
+        let Some(direction) = table.direction else { continue };
+        for row in &mut table.rows {
+            let Some(difference) = &row.difference else { continue };
+            let Some(p) = difference.p_holm else { continue };
+            row.verdict = match p < rules.level && difference.seeds_apart {
+                false => Verdict::Open,
+                true if direction.improves(difference.value, 0.0) => Verdict::Better,
+                true => Verdict::Worse,
+            };
+        }
+    }
+}
+
+/// A comparison of a metric's best system with another one.
+struct Duel {
+    table: usize,
+    p: f64,
+    apart: bool,
+}
+
+/// The best system of each metric wins when it is better than every other one by the same rule.
+fn winners(
+    tables: &mut [MetricTable],
+    systems: &[System],
+    all_terms: &[Terms],
+    rules: &Rules,
+) -> Result<()> {
+    let mut duels: Vec<Duel> = Vec::new();
+    let mut best: Vec<Option<usize>> = Vec::new();
+    for (t, table) in tables.iter().enumerate() {
+        let leader = leader(table);
+        best.push(None);
+        let Some(leader) = leader else { continue };
+        let name = &table.metric;
+        let rivals: Vec<usize> =
+            (0..systems.len()).filter(|&s| s != leader && table.rows[s].mean.is_some()).collect();
+        if rivals.is_empty() || rivals.iter().any(|&s| all_terms[s] != all_terms[leader]) {
+            continue;
+        }
+        let duel = |s: usize| -> Result<Option<Duel>> {
+            let Some(paired) = paired_values(&systems[leader], &systems[s], name) else {
+                return Ok(None);
+            };
+            let apart = seeds_apart(&systems[leader].values(name), &systems[s].values(name));
+            let p = statistics::p_value(&paired, rules.test)?;
+            Ok(p.map(|p| Duel { table: t, p, apart }))
+        };
+        let found: Option<Vec<Duel>> =
+            rivals.iter().map(|&s| duel(s)).collect::<Result<Vec<_>>>()?.into_iter().collect();
+        if let Some(found) = found {
+            best[t] = Some(leader);
+            duels.extend(found);
+        }
+    }
+    let p: Vec<f64> = duels.iter().map(|d| d.p).collect();
+    for (duel, p) in duels.iter().zip(statistics::holm(&p)) {
+        if p >= rules.level || !duel.apart {
+            best[duel.table] = None;
+        }
+    }
+    for (table, best) in tables.iter_mut().zip(best) {
+        table.winner = best.map(|s| systems[s].name.clone());
+    }
+    Ok(())
+}
+
+/// The system with the best mean.
+fn leader(table: &MetricTable) -> Option<usize> {
+    let direction = table.direction?;
+    let means = table.rows.iter().enumerate().filter_map(|(s, r)| Some((s, r.mean?)));
+    means.reduce(|a, b| if direction.improves(b.1, a.1) { b } else { a }).map(|(s, _)| s)
+}

@@ -1,0 +1,208 @@
+//! Points with names on two axes, x by powers of ten where it spans many.
+
+use super::svg::{
+    BOTTOM, HEIGHT, LEFT, RIGHT, Scale, TOP, WIDTH, card, clip, escape, frame, grid, short, ticks,
+    x_label,
+};
+use std::fmt::Write;
+
+/// Width of a letter and height of a line of names.
+const LETTER: f64 = 5.6;
+const LINE: f64 = 11.0;
+/// Letters of a name.
+const LETTERS: usize = 26;
+/// Largest x over smallest from which x goes by powers of ten.
+const DECADES: f64 = 20.0;
+
+/// A named point.
+pub struct Mark {
+    /// Its name.
+    pub name: String,
+    /// Number of its colour; none is grey.
+    pub color: Option<usize>,
+    /// Place.
+    pub x: f64,
+    /// Place.
+    pub y: f64,
+}
+
+/// Points, and the line of those that no other is better than at less cost.
+pub struct Scatter<'a> {
+    /// What it shows.
+    pub title: &'a str,
+    /// How to read it, in a sentence.
+    pub note: &'a str,
+    /// Name of x.
+    pub x: &'a str,
+    /// Name of y.
+    pub y: &'a str,
+    /// The points.
+    pub marks: Vec<Mark>,
+}
+
+/// A place that is taken.
+#[derive(Clone, Copy)]
+struct Area {
+    x: f64,
+    y: f64,
+    w: f64,
+    h: f64,
+}
+
+impl Area {
+    fn meets(&self, other: &Area) -> bool {
+        self.x < other.x + other.w
+            && other.x < self.x + self.w
+            && self.y < other.y + other.h
+            && other.y < self.y + self.h
+    }
+}
+
+impl Scatter<'_> {
+    /// The card with picture and data; nothing with fewer than two points.
+    pub fn card(&self) -> String {
+        if self.marks.len() < 2 {
+            return String::new();
+        }
+        let bound = |of: fn(&Mark) -> f64, pick: fn(f64, f64) -> f64| {
+            self.marks.iter().map(of).reduce(pick).unwrap_or(0.0)
+        };
+        let (x0, x1) = (bound(|m| m.x, f64::min), bound(|m| m.x, f64::max));
+        let (y0, y1) = (bound(|m| m.y, f64::min), bound(|m| m.y, f64::max));
+        let log = x0 > 0.0 && x1 / x0 > DECADES;
+        let width = |v: f64| if log { v.log10() } else { v };
+        let x_room = ((width(x1) - width(x0)) * 0.06).max(1e-9);
+        let y_room = ((y1 - y0) * 0.1).max(1e-9);
+        let x = Scale {
+            low: width(x0) - x_room,
+            high: width(x1) + x_room,
+            from: LEFT,
+            to: WIDTH - RIGHT,
+        };
+        let y = Scale { low: y0 - y_room, high: y1 + y_room, from: HEIGHT - BOTTOM, to: TOP };
+        let marks: Vec<(f64, String)> =
+            ticks(y.low, y.high, 5).into_iter().map(|v| (y.at(v), short(v))).collect();
+        let mut svg = grid(&marks, self.x);
+        match log {
+            true => {
+                for power in x.low.ceil() as i32..=x.high.floor() as i32 {
+                    let text = short(10f64.powi(power));
+                    svg.push_str(&x_label(x.at(f64::from(power)), &text));
+                }
+            }
+            false => {
+                let inside = ticks(x.low, x.high, 5).into_iter();
+                inside.for_each(|v| svg.push_str(&x_label(x.at(v), &short(v))));
+            }
+        }
+        let place = |m: &Mark| (x.at(width(m.x)), y.at(m.y));
+        svg.push_str(&self.names(&place));
+        let picture = frame(WIDTH, HEIGHT, self.title, &svg);
+        card(self.title, self.note, &format!("{picture}{}", self.data()))
+    }
+
+    /// Dots, and names where there is room for them.
+    fn names(&self, place: &dyn Fn(&Mark) -> (f64, f64)) -> String {
+        let mut taken: Vec<Area> = self
+            .marks
+            .iter()
+            .map(|m| {
+                let (x, y) = place(m);
+                Area { x: x - 4.0, y: y - 4.0, w: 8.0, h: 8.0 }
+            })
+            .collect();
+        let mut out = String::new();
+        for mark in &self.marks {
+            let (x, y) = place(mark);
+            let color = mark.color.map_or("var(--other)".into(), |c| format!("var(--c{})", c % 8));
+            let text = clip(&mark.name, LETTERS);
+            let w = text.chars().count() as f64 * LETTER;
+            let spots =
+                [(x + 7.0, y), (x - 7.0 - w, y), (x - w / 2.0, y - 11.0), (x - w / 2.0, y + 11.0)];
+            let free = spots.into_iter().find_map(|(left, middle)| {
+                let area = Area { x: left, y: middle - LINE / 2.0, w, h: LINE };
+                let inside = area.x >= LEFT
+                    && area.x + w <= WIDTH - RIGHT + 4.0
+                    && area.y >= 0.0
+                    && area.y + LINE <= HEIGHT - BOTTOM;
+                (inside && !taken.iter().any(|t| t.meets(&area))).then_some(area)
+            });
+            let _ = write!(
+                out,
+                "<g style=\"color:{color}\"><circle class=\"dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" \
+                 r=\"4.2\"><title>{}: {} at {}</title></circle>",
+                escape(&mark.name),
+                short(mark.y),
+                short(mark.x)
+            );
+            if let Some(area) = free {
+                taken.push(area);
+                let _ = write!(
+                    out,
+                    "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                    area.x,
+                    area.y + LINE / 2.0 + 3.5,
+                    escape(&text)
+                );
+            }
+            out.push_str("</g>");
+        }
+        out
+    }
+
+    fn data(&self) -> String {
+        let mut out = format!(
+            "<details><summary>data</summary><div class=\"scroll\"><table><tr><th></th>\
+             <th>{}</th><th>{}</th></tr>",
+            escape(self.x),
+            escape(self.y)
+        );
+        for m in &self.marks {
+            let _ = write!(
+                out,
+                "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
+                escape(&m.name),
+                short(m.x),
+                short(m.y)
+            );
+        }
+        out.push_str("</table></div></details>");
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marks(xs: &[f64]) -> Scatter<'static> {
+        let mark =
+            |(i, &x): (usize, &f64)| Mark { name: format!("<m{i}>"), color: None, x, y: 0.5 };
+        Scatter {
+            title: "T",
+            note: "",
+            x: "s",
+            y: "r",
+            marks: xs.iter().enumerate().map(mark).collect(),
+        }
+    }
+
+    #[test]
+    fn names_never_lie_on_each_other() {
+        // All at one place: at most the four spots around it have names.
+        let html = marks(&[1.0; 9]).card();
+        assert_eq!(html.matches("class=\"dot\"").count(), 9);
+        let named = html.matches("&lt;m").count() - 9 - 9;
+        assert!((1..=4).contains(&named), "{named}");
+        assert!(!html.contains("NaN"));
+    }
+
+    #[test]
+    fn wide_ranges_go_by_powers_of_ten() {
+        let html = marks(&[1.0, 1000.0]).card();
+        for tick in [">1<", ">10<", ">100<", ">1000<"] {
+            assert!(html.contains(tick), "{tick}");
+        }
+        assert!(marks(&[1.0]).card().is_empty());
+    }
+}

@@ -1,0 +1,113 @@
+//! `--html FILE`: one page that needs nothing but itself.
+
+mod charts;
+mod people;
+
+use super::super::charts::page::{page as frame, section};
+use super::super::charts::svg::escape;
+use super::forms::html;
+use super::sheets;
+use sidereal_core::Result;
+use sidereal_experiment::report::Report;
+use std::fmt::Write;
+
+/// Systems with a colour of their own; more would not be told apart.
+const COLORED: usize = 8;
+
+/// Systems that charts with colours show, with the number of their colour.
+pub struct Palette(Vec<String>);
+
+impl Palette {
+    /// The base and the best others.
+    fn of(report: &Report) -> Self {
+        let mut names = vec![report.base.clone()];
+        let table = report.metrics.iter().find(|t| t.metric == report.metric);
+        let mut rows: Vec<_> = table.iter().flat_map(|t| &t.rows).collect();
+        let lower = table.and_then(|t| t.direction).is_some_and(|d| d.improves(0.0, 1.0));
+        let key = |v: Option<f64>| match (v, lower) {
+            (Some(v), true) => v,
+            (Some(v), false) => -v,
+            (None, _) => f64::INFINITY,
+        };
+        rows.sort_by(|a, b| key(a.mean).total_cmp(&key(b.mean)));
+        names.extend(rows.iter().map(|r| r.system.clone()).filter(|n| *n != report.base));
+        names.truncate(COLORED);
+        // In the order of the tables.
+        let order = report.systems.iter().map(|s| s.name.clone());
+        Palette(order.filter(|n| names.contains(n)).collect())
+    }
+
+    /// The colour of a system; none where it is not among the shown ones.
+    pub fn color(&self, system: &str) -> Option<usize> {
+        self.0.iter().position(|n| n == system)
+    }
+
+    /// A sentence where some are not shown.
+    pub fn note(&self, report: &Report) -> String {
+        match report.systems.len() > self.0.len() {
+            true => format!(" Shown: the base and the {} best others.", self.0.len() - 1),
+            false => String::new(),
+        }
+    }
+}
+
+/// The page.
+pub fn page(report: &Report) -> Result<String> {
+    let palette = Palette::of(report);
+    let title = format!("Report: {}", report.metric);
+    let runs: usize = report.systems.iter().map(|s| s.runs.len()).sum();
+    let users = report.users.map_or(String::new(), |u| format!(", {u} test users"));
+    let mut body = format!(
+        "<h1>{} systems on {}</h1><p>{} runs{users}. Base: {}. Hover for values; every chart has \
+         its data below it.</p>",
+        report.systems.len(),
+        escape(&report.metric),
+        runs,
+        escape(&report.base)
+    );
+    let warning = sheets::warning(report);
+    if let Some((first, rest)) = warning.split_first() {
+        let lines: String = rest.iter().map(|l| format!("<li>{}</li>", escape(l))).collect();
+        let _ = write!(
+            body,
+            "<div class=\"card warning\"><p>{}</p><ul>{lines}</ul></div>",
+            escape(first)
+        );
+    }
+    let lines = sheets::legend(report);
+    let notes: String =
+        lines.iter().chain(&report.notes).map(|l| format!("<li>{}</li>", escape(l))).collect();
+    let glance = format!("{}<ul class=\"note\">{notes}</ul>", html(&sheets::overview(report)));
+    body.push_str(&section("At a glance", "card", &glance));
+    body.push_str(&section("Means and intervals", "grid", &charts::means(report)));
+    if report.systems.len() > 1 {
+        let mut details = String::new();
+        for table in &report.metrics {
+            let sheet = sheets::details(report, table);
+            let open = if table.metric == report.metric { " open" } else { "" };
+            let _ = write!(
+                details,
+                "<details{open}><summary>{}</summary>{}</details>",
+                escape(&sheet.title),
+                html(&sheet)
+            );
+        }
+        body.push_str(&section("Tests", "card", &details));
+        let factors = sheets::factors(report);
+        body.push_str(&section(&factors.title, "card", &html(&factors)));
+    }
+    body.push_str(&section("Options with a number", "grid", &charts::responses(report)));
+    let cost = format!(
+        "<div class=\"grid\">{}</div><div class=\"card\" style=\"margin-top:14px\">{}</div>",
+        charts::costs(report, &palette),
+        html(&sheets::costs(report))
+    );
+    body.push_str(&section("Cost", "", &cost));
+    body.push_str(&section("Learning curves", "grid", &charts::curves(report, &palette)));
+    body.push_str(&section("Groups of users", "grid", &charts::groups(report, &palette)));
+    body.push_str(&section("Users", "grid", &charts::users(report, &palette)));
+    body.push_str(&section("In whom systems differ", "grid wide", &people::pair(report)));
+    body.push_str(&section("Recommendations", "grid wide", &people::examples(report, &palette)));
+    body.push_str(&section("Protocol and runs", "card", &people::protocol(report)));
+    frame(&title, &body, report)
+}

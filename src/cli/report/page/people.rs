@@ -1,0 +1,135 @@
+//! Users, their recommendations, and where the figures come from.
+
+use super::super::super::charts::bars::{BarSeries, Bars};
+use super::super::super::charts::lines::Heights;
+use super::super::super::charts::svg::{card, clip, escape};
+use super::super::forms::html;
+use super::super::sheet::{Sheet, or_dash, signed};
+use super::Palette;
+use sidereal_experiment::report::Report;
+use sidereal_experiment::report::views::examples::UserExample;
+use sidereal_experiment::report::views::users::{Pair, UserRow};
+use sidereal_experiment::serve::ShownItem;
+use std::fmt::Write;
+
+/// Letters of a title.
+const TITLE: usize = 60;
+/// Items of a list.
+const ITEMS: usize = 5;
+
+/// The base beside the best other system, and how many users differ in all systems.
+pub fn pair(report: &Report) -> String {
+    let table = report.metrics.iter().find(|t| t.metric == report.metric);
+    let mean = |p: &&Pair| {
+        let row = table.and_then(|t| t.rows.iter().find(|r| r.system == p.system));
+        let mean = row.and_then(|r| r.mean).unwrap_or(f64::NEG_INFINITY);
+        match table.and_then(|t| t.direction).is_some_and(|d| d.improves(0.0, 1.0)) {
+            true => -mean,
+            false => mean,
+        }
+    };
+    // The first of equal ones.
+    let best = report.pairs.iter().rev().max_by(|a, b| mean(a).total_cmp(&mean(b)));
+    let Some(pair) = best else { return String::new() };
+    let title = format!("{} minus {}", pair.system, report.base);
+    let bars = Bars {
+        title: &title,
+        note: "Users by the difference of their values (means over seeds), on a logarithmic scale.",
+        x: &report.metric,
+        labels: pair.bins.iter().map(|b| b.range.clone()).collect(),
+        series: vec![BarSeries {
+            name: "users".into(),
+            color: 0,
+            values: pair.bins.iter().map(|b| Some(b.users as f64)).collect(),
+        }],
+        heights: Heights::Logarithmic,
+    };
+    let mut out = bars.card();
+    for (rows, better) in [(&pair.higher, &pair.system), (&pair.lower, &report.base)] {
+        if rows.is_empty() {
+            continue;
+        }
+        let note = "The largest differences of their values; ranks are those of the first seeds, \
+                    a dash is a miss.";
+        let heading = format!("Higher under {better}");
+        out.push_str(&card(&heading, note, &html(&user_sheet(rows, &pair.system, &report.base))));
+    }
+    out
+}
+
+fn user_sheet(rows: &[UserRow], system: &str, base: &str) -> Sheet {
+    let head = ["user", "history", "popularity", base, system, "difference"];
+    let row = |u: &UserRow| {
+        vec![
+            u.user.as_str().into(),
+            or_dash(u.history, |v| v.to_string()),
+            or_dash(u.popularity, |v| v.to_string()),
+            or_dash(u.base_rank, |v| v.to_string()),
+            or_dash(u.rank, |v| v.to_string()),
+            signed(u.difference).into(),
+        ]
+    };
+    Sheet {
+        head: head.map(|h| clip(h, 24)).into(),
+        rows: rows.iter().map(row).collect(),
+        ..Sheet::default()
+    }
+}
+
+/// The same users before the systems that have a colour.
+pub fn examples(report: &Report, palette: &Palette) -> String {
+    report.examples.iter().map(|e| example(e, palette)).collect()
+}
+
+fn title(item: &ShownItem) -> String {
+    let text = item.title.split_whitespace().collect::<Vec<_>>().join(" ");
+    escape(&clip(&text, TITLE))
+}
+
+fn example(user: &UserExample, palette: &Palette) -> String {
+    let titles = |items: &[ShownItem]| items.iter().map(title).collect::<Vec<_>>().join(" · ");
+    let mut content = format!(
+        "<p>Last of {} items: {}</p><p>Taken next: <span class=\"hit\">{}</span></p>",
+        user.history_length,
+        titles(&user.history),
+        titles(&user.targets)
+    );
+    for list in user.lists.iter().filter(|l| palette.color(&l.system).is_some()) {
+        let hit = list.items.iter().any(|i| i.hit == Some(true));
+        let _ = write!(
+            content,
+            "<details{}><summary>{}{}</summary><ol>",
+            if hit { " open" } else { "" },
+            escape(&list.system),
+            if hit { " <span class=\"up\">✓</span>" } else { "" }
+        );
+        for item in list.items.iter().take(ITEMS) {
+            let class = if item.hit == Some(true) { " class=\"hit\"" } else { "" };
+            let sid =
+                item.sid.as_ref().map_or(String::new(), |s| format!(" <code>{}</code>", escape(s)));
+            let _ = write!(content, "<li{class}>{}{sid}</li>", title(item));
+        }
+        content.push_str("</ol></details>");
+    }
+    card(&format!("User {}", user.user), "", &content)
+}
+
+/// The protocol of the base, and all run folders.
+pub fn protocol(report: &Report) -> String {
+    let protocol = serde_json::to_string_pretty(&report.protocol).unwrap_or_default();
+    let mut out = format!("<pre>{}</pre>", escape(&protocol));
+    let row = |system: &str, folder: String, seed: u64| {
+        vec![system.into(), seed.to_string().into(), folder.into()]
+    };
+    let runs = report.systems.iter().flat_map(|s| {
+        s.runs.iter().map(move |r| row(&s.name, r.folder.display().to_string(), r.seed))
+    });
+    let sheet = Sheet {
+        head: ["system", "seed", "folder"].map(String::from).into(),
+        rows: runs.collect(),
+        words: vec![2],
+        ..Sheet::default()
+    };
+    let _ = write!(out, "<details><summary>runs</summary>{}</details>", html(&sheet));
+    out
+}
