@@ -1,5 +1,5 @@
-//! Diverse beam search (Vijayakumar et al., arXiv 1610.02424; from memory of the paper and of its
-//! form in Hugging Face, unverified).
+//! Diverse beam search (Vijayakumar et al., arXiv 1610.02424). The form is that of Hugging Face's
+//! group beam search, whose code was read; the paper itself is from memory, unverified.
 //!
 //! The `width` places of a request are cut into groups of equal size, each a beam of its own. At
 //! every level the groups choose one after the other; an extension by code c counts
@@ -13,6 +13,9 @@
 //! the first group as its provenance, so there can be fewer than `width`. It is ranked by the sum
 //! without penalties: the penalty says where to look, not what is good. Each group brings its
 //! `width / groups` best finished ones, as `beam` would.
+//!
+//! Deviations from Hugging Face: its scores keep the penalties, and a sequence that two groups found
+//! is there twice.
 //!
 //! Rules of [`beam`](crate::beam) hold for equal scores, identifiers that go on, probabilities of 0
 //! and lengths. A code means another thing at every level and behind every prefix; the penalty looks

@@ -421,7 +421,7 @@ fn sequential_law(
         if p > 0.0 {
             let mut rest = left.clone();
             rest.remove(sid);
-            let list = [&so_far[..], &[sid.clone()]].concat();
+            let list = [&so_far[..], std::slice::from_ref(sid)].concat();
             sequential_law(logit, temperatures, &rest, law, list, mass * p);
         }
     }

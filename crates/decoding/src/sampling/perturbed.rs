@@ -1,6 +1,6 @@
 //! Draws without replacement from the law over whole identifiers, in one pass over the levels:
 //! Gumbel-top-k over the tree (Kool, van Hoof and Welling, arXiv 1903.06059, Algorithm 1; from
-//! memory of the paper, checked against enumeration).
+//! memory of the paper, unverified beyond the shift below, and checked against enumeration).
 //!
 //! Every identifier i has a log-probability phi_i and a perturbed one G_i = phi_i + Gumbel noise.
 //! The k largest G_i in descending order are k draws without replacement. The G of a prefix is the
@@ -8,7 +8,7 @@
 //! those of its children conditioned on their maximum:
 //!
 //! `Z = max_i G_i`, `v_i = G - G_i + ln(1 - exp(G_i - Z))`,
-//! `G~_i = G - max(0, v_i) - ln(1 + exp(-|v_i|))` (the stable form of the paper's appendix).
+//! `G~_i = G - max(0, v_i) - ln(1 + exp(-|v_i|))` (the stable form of the authors' code).
 //!
 //! Only prefixes among the k + 1 largest of a level can lead to one of the k + 1 largest
 //! identifiers, so the search is a beam of that width. The G of the root is drawn from Gumbel(0)
