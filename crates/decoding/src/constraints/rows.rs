@@ -85,7 +85,7 @@ impl Rows {
 
     /// Whether `row` is alive.
     pub fn contains(&self, row: usize) -> bool {
-        self.next(row, row.saturating_add(1)) == row
+        row < self.n && self.next(row, row + 1) == row
     }
 
     /// The first row alive from `from` on, or `end` if it comes first.
