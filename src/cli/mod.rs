@@ -19,6 +19,8 @@ mod quantize;
 mod recommend;
 mod replay;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 mod sids;
 mod sweep;
 mod tables;
@@ -37,6 +39,8 @@ pub fn run(registry: Registry) -> ExitCode {
         Command::Sweep(a) => sweep::sweep(&registry, a),
         Command::Evaluate(a) => evaluate::evaluate(&registry, a),
         Command::Recommend(a) => recommend::recommend(&registry, a),
+        #[cfg(feature = "serve")]
+        Command::Serve(a) => serve::serve(registry, a),
         Command::Replay(a) => replay::replay(&registry, a),
         Command::Components(a) => components::components(&registry, a),
         Command::Sids(a) => sids::sids(&registry, a),

@@ -15,6 +15,7 @@
 //! | [`run`](mod@run) | a whole run on one screen |
 //! | [`sweep`](mod@sweep) | many runs from one file, and their table |
 //! | [`serve`] | a finished run as a recommender |
+//! | [`served`] | the same without what it was opened from, for services |
 
 pub mod baselines;
 pub mod cache;
@@ -29,6 +30,7 @@ pub mod results;
 pub mod run;
 pub mod scoring;
 pub mod serve;
+pub mod served;
 pub mod stages;
 pub mod sweep;
 pub mod validation;
@@ -40,4 +42,5 @@ pub use registry::{ComponentDoc, Plugin, Registry};
 pub use results::Results;
 pub use run::{Outcome, RunOptions, default_cache, default_out, run};
 pub use serve::{Asker, Example, Finished, ShownItem, plan_of};
+pub use served::{Catalogue, Seen, Served};
 pub use sweep::Sweep;

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::folder::{CONFIG, RunFolder};
 use crate::scoring::Cases;
+use crate::served::Served;
 use crate::stages::Context;
 use crate::stages::data::{Data, data};
 use crate::stages::evaluation::{self, Evaluation, Subject};
@@ -171,13 +172,31 @@ impl<'a> Finished<'a> {
         folder: &Path,
         run: Run<'a>,
     ) -> Result<Self> {
+        Finished::open_with(registry, plan, cache, folder, None, run)
+    }
+
+    /// Opens a run folder with the SID table of the file `table` in the place of its own.
+    ///
+    /// Errors: besides those of [`Finished::open`], a table that is not for the same items, or
+    /// whose widths are not those that the model was trained for.
+    pub fn open_with(
+        registry: &'a Registry,
+        plan: &'a Plan,
+        cache: &'a Cache,
+        folder: &Path,
+        table: Option<&Path>,
+        run: Run<'a>,
+    ) -> Result<Self> {
         let cx = Context { registry, plan, cache, run };
         let data = data(&cx)?;
         same_data(folder, &data)?;
         let subject = match (&plan.model, evaluation::baseline(&cx)) {
+            (_, Some(_)) if table.is_some() => {
+                return Err(Error::mismatch("the run has no model: it reads no SID table"));
+            }
             (_, Some(baseline)) => baseline,
             (Some(model), None) => {
-                let mut trained = Trained::open(&cx, model, &data, folder)?;
+                let mut trained = Trained::open(&cx, model, &data, folder, table)?;
                 let results: Option<Value> =
                     files::read_json(&folder.join(evaluation::METRICS)).ok();
                 if let Some(chosen) = results.map(|r| r["protocol"]["checkpoint"].clone()) {
@@ -189,6 +208,11 @@ impl<'a> Finished<'a> {
         };
         let recommender = evaluation::recommender(&cx, &data, &subject)?;
         Ok(Finished { cx, data, subject, recommender })
+    }
+
+    /// What answers requests, without what it was opened from.
+    pub fn into_served(self) -> Served {
+        Served::new(&self.cx, self.data, &self.subject, self.recommender)
     }
 
     /// Measures the run again, under the plan it was opened with.
