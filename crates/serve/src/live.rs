@@ -41,6 +41,7 @@ impl Wanted {
             history: &self.history,
             times: self.times.as_deref(),
             exclude: &self.exclude,
+            among: None,
         }
     }
 
@@ -229,7 +230,8 @@ fn try_out(served: &Served) -> Result<()> {
     let Some((user, history)) = histories.iter().find(|(_, h)| !h.is_empty()) else {
         return Ok(());
     };
-    let request = Request { user: Some(user), history, times: histories.times(user), exclude: &[] };
+    let times = histories.times(user);
+    let request = Request { user: Some(user), history, times, ..Request::default() };
     let answers = served.recommender.recommend(&[request], 1, &Run::quiet(served.seed))?;
     match answers.len() {
         1 => Ok(()),
