@@ -200,6 +200,11 @@ impl Service {
         self.server.stop();
         self.server.wait().unwrap();
     }
+
+    /// Waits for the end of a service that was asked to stop before.
+    pub fn stopped(self) {
+        self.server.wait().unwrap();
+    }
 }
 
 /// Answers nothing at all.
