@@ -24,7 +24,8 @@ pub fn serve(registry: Registry, a: ServeArguments) -> Result<ExitCode> {
         let cache = Cache::new(cache_folder(cache.clone(), &plan));
         let run = Run { threads: plan.threads, ..Run::quiet(plan.seed) };
         let table = target.table.as_deref();
-        Ok(Finished::open_with(&registry, &plan, &cache, &target.run, table, run)?.into_served())
+        Ok(Finished::open_with(&registry, &plan, &cache, &target.run, table, run)?
+            .into_served(&target.name()))
     });
     let served = loader(&target)?;
     let log = if a.log { Log::to(stderr()) } else { Log::none() };

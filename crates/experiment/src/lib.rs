@@ -42,5 +42,5 @@ pub use registry::{ComponentDoc, Plugin, Registry};
 pub use results::Results;
 pub use run::{Outcome, RunOptions, default_cache, default_out, run};
 pub use serve::{Asker, Example, Finished, ShownItem, plan_of};
-pub use served::{Catalogue, Seen, Served};
+pub use served::{Catalogue, Explainer, Seen, Served};
 pub use sweep::Sweep;

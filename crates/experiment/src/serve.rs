@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::folder::{CONFIG, RunFolder};
 use crate::scoring::Cases;
-use crate::served::Served;
+use crate::served::{Catalogue, Explainer, Seen, Served};
 use crate::stages::Context;
 use crate::stages::data::{Data, data};
 use crate::stages::evaluation::{self, Evaluation, Subject};
@@ -131,7 +131,8 @@ pub struct Finished<'a> {
     cx: Context<'a>,
     data: Data,
     subject: Subject,
-    recommender: Box<dyn Recommender>,
+    recommender: Arc<dyn Recommender>,
+    explainer: Option<Arc<dyn Explainer>>,
 }
 
 /// Who asks for recommendations.
@@ -206,13 +207,38 @@ impl<'a> Finished<'a> {
             }
             (None, None) => return Err(Error::mismatch("the run has no recommender")),
         };
-        let recommender = evaluation::recommender(&cx, &data, &subject)?;
-        Ok(Finished { cx, data, subject, recommender })
+        let (recommender, explainer): (Arc<dyn Recommender>, Option<Arc<dyn Explainer>>) =
+            match evaluation::generative_recommender(&cx, &subject)?.map(Arc::new) {
+                Some(made) => (made.clone(), Some(made)),
+                None => (Arc::from(evaluation::recommender(&cx, &data, &subject)?), None),
+            };
+        Ok(Finished { cx, data, subject, recommender, explainer })
     }
 
-    /// What answers requests, without what it was opened from.
-    pub fn into_served(self) -> Served {
-        Served::new(&self.cx, self.data, &self.subject, self.recommender)
+    /// What answers requests, without what it was opened from; `name` is what answers call it.
+    pub fn into_served(self, name: &str) -> Served {
+        let Finished { cx, data, subject, recommender, explainer } = self;
+        let Data { dataset, popularity, identity, .. } = data;
+        let generative = cx.plan.model.as_ref().and_then(|m| m.generative.as_ref());
+        Served {
+            name: name.into(),
+            catalogue: Arc::new(Catalogue {
+                items: dataset.items,
+                users: dataset.user_ids,
+                histories: dataset.interactions,
+                popularity,
+                identity,
+            }),
+            sids: subject.sids().cloned(),
+            recommender,
+            explainer,
+            seen: match cx.plan.evaluate.options.exclude_seen {
+                true => Seen::Removed,
+                false => Seen::Kept,
+            },
+            seed: cx.plan.seed,
+            width: generative.map(|g| g.decoder.built.width()),
+        }
     }
 
     /// Measures the run again, under the plan it was opened with.

@@ -1,11 +1,12 @@
 //! What answers requests: a finished run without the plan, the registry and the cache that it was
 //! opened from, so that a service can own it and replace it by another.
 
-use crate::stages::Context;
-use crate::stages::data::Data;
-use crate::stages::evaluation::Subject;
 use serde_json::Value;
-use sidereal_core::{ItemTable, Recommender, Sequences, SidTable, StringColumn};
+use sidereal_backbones::GenerativeRecommender;
+use sidereal_core::{
+    ItemTable, Recommender, Request, Response, Result, Run, Sequences, SidTable, StringColumn,
+};
+use sidereal_decoding::explain::Path;
 use std::sync::Arc;
 
 /// Items and users of a run.
@@ -31,50 +32,45 @@ pub enum Seen {
     Removed,
 }
 
+/// Says how recommendations came about.
+pub trait Explainer: Send + Sync {
+    /// The ways of the recommended IDs through the levels, for each request those of its response
+    /// in order.
+    fn explain(
+        &self,
+        requests: &[Request<'_>],
+        responses: &[Response],
+        run: &Run<'_>,
+    ) -> Result<Vec<Vec<Path>>>;
+}
+
+impl Explainer for GenerativeRecommender {
+    fn explain(
+        &self,
+        requests: &[Request<'_>],
+        responses: &[Response],
+        run: &Run<'_>,
+    ) -> Result<Vec<Vec<Path>>> {
+        GenerativeRecommender::explain(self, requests, responses, run)
+    }
+}
+
 /// A recommender and all that its requests and answers refer to.
 pub struct Served {
-    /// Name of the run.
+    /// What answers call the run.
     pub name: String,
     /// Items and users; runs over the same data can share them.
     pub catalogue: Arc<Catalogue>,
     /// IDs of the items, for generative models.
     pub sids: Option<Arc<SidTable>>,
     /// Answers.
-    pub recommender: Box<dyn Recommender>,
+    pub recommender: Arc<dyn Recommender>,
+    /// Says how its answers came about, for generative models.
+    pub explainer: Option<Arc<dyn Explainer>>,
     /// What happens to items of the history.
     pub seen: Seen,
     /// Seed of decoders that draw.
     pub seed: u64,
     /// Most hypotheses of a request, for generative models.
     pub width: Option<usize>,
-}
-
-impl Served {
-    pub(crate) fn new(
-        cx: &Context<'_>,
-        data: Data,
-        subject: &Subject,
-        recommender: Box<dyn Recommender>,
-    ) -> Self {
-        let Data { dataset, popularity, identity, .. } = data;
-        let generative = cx.plan.model.as_ref().and_then(|m| m.generative.as_ref());
-        Served {
-            name: cx.plan.name.clone(),
-            catalogue: Arc::new(Catalogue {
-                items: dataset.items,
-                users: dataset.user_ids,
-                histories: dataset.interactions,
-                popularity,
-                identity,
-            }),
-            sids: subject.sids().cloned(),
-            recommender,
-            seen: match cx.plan.evaluate.options.exclude_seen {
-                true => Seen::Removed,
-                false => Seen::Kept,
-            },
-            seed: cx.plan.seed,
-            width: generative.map(|g| g.decoder.built.width()),
-        }
-    }
 }

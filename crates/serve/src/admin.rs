@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use sidereal_core::Result;
 use sidereal_experiment::Served;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -33,6 +33,18 @@ pub struct Target {
     pub run: PathBuf,
     /// A SID table in the place of the run's own.
     pub table: Option<PathBuf>,
+}
+
+impl Target {
+    /// What answers call it: the folder's name, and that of its parent where it is a seed's.
+    pub fn name(&self) -> String {
+        let name = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
+        let own = name(&self.run).unwrap_or_else(|| self.run.display().to_string());
+        match self.run.parent().and_then(name) {
+            Some(parent) if own.starts_with("seed-") => format!("{parent}/{own}"),
+            _ => own,
+        }
+    }
 }
 
 /// Opens a target.

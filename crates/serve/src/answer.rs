@@ -49,6 +49,17 @@ pub struct Step {
     pub token: String,
     /// Items of the catalogue whose ID begins with the codes up to here.
     pub items: usize,
+    /// Log-probability of the code among all codes of the level.
+    pub log_prob: f64,
+    /// Log-probability among the codes that were allowed.
+    pub log_prob_allowed: f64,
+    /// Place among the allowed codes, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u32>,
+    /// Codes that were allowed.
+    pub allowed: u32,
+    /// Sum of `log_prob` up to here.
+    pub sum: f64,
 }
 
 /// Which run and which table answered.

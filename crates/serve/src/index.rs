@@ -1,9 +1,19 @@
 //! Finding items and users: by source id through a sorted permutation (4 bytes an id), and items by
-//! words of their titles through one scan over all titles in lower case.
+//! words of their titles through one scan over all titles in lower case; items by a filter, whose
+//! sets are kept for the last few filters, because clients send the same ones again and again.
 
+use crate::fault::Fault;
 use memchr::memmem;
-use sidereal_core::{ItemId, StringColumn, UserId};
+use sidereal_core::{ItemId, ItemSet, Result, StringColumn, UserId};
+use sidereal_decoding::attributes::{Attributes, Filter};
 use sidereal_experiment::Catalogue;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Columns of prose, in which no filter looks.
+const PROSE: [&str; 2] = ["title", "description"];
+/// Filters whose sets are kept: N / 8 bytes each.
+const KEPT: usize = 32;
 
 /// Index of a catalogue.
 pub struct Index {
@@ -13,6 +23,13 @@ pub struct Index {
     titles: String,
     /// Begin of each title.
     starts: Vec<usize>,
+    attributes: Attributes,
+    kept: Mutex<VecDeque<Kept>>,
+}
+
+struct Kept {
+    filter: String,
+    set: Arc<ItemSet>,
 }
 
 /// Items that match a query.
@@ -35,8 +52,10 @@ enum Fit {
 }
 
 impl Index {
-    /// Sorts ids and copies titles: O(N log N) comparisons once a catalogue.
-    pub fn new(catalogue: &Catalogue) -> Self {
+    /// Sorts ids, copies titles and indexes attributes: O(N log N) comparisons once a catalogue.
+    ///
+    /// Errors: more than 2^32 - 1 values in a column.
+    pub fn new(catalogue: &Catalogue) -> Result<Self> {
         let mut titles = String::new();
         let mut starts = Vec::with_capacity(catalogue.items.len());
         for i in 0..catalogue.items.len() as u32 {
@@ -46,7 +65,34 @@ impl Index {
         }
         titles.push('\n');
         let items = sorted(catalogue.items.ids());
-        Index { items, users: sorted(&catalogue.users), titles, starts }
+        let columns = catalogue.items.column_names().filter(|name| !PROSE.contains(name));
+        let attributes = Attributes::of(&catalogue.items, columns)?;
+        let users = sorted(&catalogue.users);
+        Ok(Index { items, users, titles, starts, attributes, kept: Mutex::default() })
+    }
+
+    /// Items for which a filter holds.
+    ///
+    /// Errors: 422 for a text that is no filter or names an attribute that the items do not have.
+    pub fn filtered(&self, filter: &str) -> Result<Arc<ItemSet>, Fault> {
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kept().iter().find(|k| k.filter == filter) {
+            return Ok(known.set.clone());
+        }
+        let set = Filter::parse(filter).and_then(|f| self.attributes.items(&f)).map_err(|e| {
+            let mut fault = Fault::new(422, "bad_filter", format!("`filter`: {e}"));
+            fault.detail.field = Some("filter".into());
+            let columns: Vec<&str> = self.attributes.columns().collect();
+            fault.detail.allowed = Some(format!("a condition on {}", columns.join(", ")));
+            fault
+        })?;
+        let set = Arc::new(set);
+        let mut kept = kept();
+        kept.push_back(Kept { filter: filter.into(), set: set.clone() });
+        if kept.len() > KEPT {
+            kept.pop_front();
+        }
+        Ok(set)
     }
 
     /// The item of a source id.
@@ -155,7 +201,7 @@ mod tests {
     }
 
     fn search(catalogue: &Catalogue, query: &str) -> Vec<u32> {
-        let found = Index::new(catalogue).search(catalogue, query, 10);
+        let found = Index::new(catalogue).unwrap().search(catalogue, query, 10);
         found.items.iter().map(|i| i.0).collect()
     }
 
@@ -172,17 +218,18 @@ mod tests {
         assert_eq!(search(&c, "id5"), [5]); // no title: the id is the title
         assert!(search(&c, "  ").is_empty() && search(&c, "\n").is_empty());
         assert!(search(&c, "hatter").is_empty());
-        let index = Index::new(&c);
+        let index = Index::new(&c).unwrap();
         let some = index.search(&c, "red", 2);
         assert_eq!((some.items.len(), some.total), (2, 5));
         assert_eq!(some.items, [2, 3].map(ItemId));
-        assert!(Index::new(&catalogue(&[], &[])).search(&catalogue(&[], &[]), "x", 3).total == 0);
+        let none = catalogue(&[], &[]);
+        assert_eq!(Index::new(&none).unwrap().search(&none, "x", 3).total, 0);
     }
 
     #[test]
     fn ids_are_found_exactly() {
         let c = catalogue(&["t"; 12], &[]);
-        let index = Index::new(&c);
+        let index = Index::new(&c).unwrap();
         assert_eq!(index.item(&c, "id11"), Some(ItemId(11)));
         assert_eq!((index.item(&c, "id12"), index.item(&c, "1")), (None, None));
         assert_eq!((index.user(&c, "a"), index.user(&c, "q")), (Some(UserId(1)), None));

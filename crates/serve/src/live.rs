@@ -1,14 +1,16 @@
 //! What answers now: a served run with its index and version, behind an `Arc` that a swap replaces.
 //! Requests keep the one that they were looked up in.
 
-use crate::answer::{Answer, AnswerItem, CatalogueItem, Found, Step, Timing, UserHistory, Version};
+use crate::answer::{Answer, AnswerItem, CatalogueItem, Found, Step, UserHistory, Version};
 use crate::fault::Fault;
 use crate::index::Index;
 use crate::request::{Ask, Explain, Limits, Who};
+use crate::worker::Done;
 use sidereal_core::sid::token;
 use sidereal_core::{
-    Code, Error, ItemId, Recommendation, Request, Response, Result, Run, SidTable, UserId,
+    Code, Error, ItemId, ItemSet, Recommendation, Request, Result, Run, SidTable, UserId,
 };
+use sidereal_decoding::explain::Path;
 use sidereal_experiment::{Seen, Served};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -28,9 +30,11 @@ pub struct Wanted {
     history: Vec<ItemId>,
     times: Option<Vec<i64>>,
     exclude: Vec<ItemId>,
+    among: Option<Arc<ItemSet>>,
     /// Number of items.
     pub k: usize,
-    explain: Explain,
+    /// What the answer says beside the items.
+    pub explain: Explain,
 }
 
 impl Wanted {
@@ -41,7 +45,7 @@ impl Wanted {
             history: &self.history,
             times: self.times.as_deref(),
             exclude: &self.exclude,
-            among: None,
+            among: self.among.as_deref(),
         }
     }
 
@@ -52,14 +56,17 @@ impl Wanted {
 }
 
 impl Live {
-    fn new(served: Served, generation: u64, index: Option<Arc<Index>>) -> Self {
+    fn new(served: Served, generation: u64, index: Option<Arc<Index>>) -> Result<Self> {
         let version = Version {
             generation,
             run: served.name.clone(),
             table: served.sids.as_ref().map(|t| format!("{:016x}", t.version())),
         };
-        let index = index.unwrap_or_else(|| Arc::new(Index::new(&served.catalogue)));
-        Live { served, version, index }
+        let index = match index {
+            Some(index) => index,
+            None => Arc::new(Index::new(&served.catalogue)?),
+        };
+        Ok(Live { served, version, index })
     }
 
     /// Looks up the ids of a request.
@@ -84,7 +91,8 @@ impl Live {
         }
         exclude.sort_unstable();
         exclude.dedup();
-        Ok(Wanted { user, history, times, exclude, k: ask.k, explain: ask.explain })
+        let among = ask.filter.as_ref().map(|f| self.index.filtered(f)).transpose()?;
+        Ok(Wanted { user, history, times, exclude, among, k: ask.k, explain: ask.explain })
     }
 
     fn user(&self, id: &str) -> Result<UserId, Fault> {
@@ -107,24 +115,24 @@ impl Live {
     }
 
     /// Makes the answer of the recommender readable.
-    pub fn answer(&self, wanted: &Wanted, response: &Response, timing: Timing) -> Answer {
+    pub fn answer(&self, wanted: &Wanted, done: &Done) -> Answer {
         let users = &self.served.catalogue.users;
+        let response = &done.response;
+        let paths = done.paths.iter().flatten().map(Some).chain(std::iter::repeat(None));
+        let items = response.items.iter().zip(paths);
         Answer {
             user: wanted.user.map(|u| users.get(u.index()).to_string()),
             history_length: wanted.history.len(),
-            items: response.items.iter().map(|r| self.recommendation(r, wanted)).collect(),
+            items: items.map(|(r, path)| self.recommendation(r, path)).collect(),
             invalid: response.invalid,
             version: self.version.clone(),
-            timing,
+            timing: done.timing,
         }
     }
 
-    fn recommendation(&self, r: &Recommendation, wanted: &Wanted) -> AnswerItem {
+    fn recommendation(&self, r: &Recommendation, path: Option<&Path>) -> AnswerItem {
         let shown = self.shown(r.item);
-        let path = match (wanted.explain, &r.sid, &self.served.sids) {
-            (Explain::Path, Some(codes), Some(table)) => Some(path(table, codes)),
-            _ => None,
-        };
+        let path = path.zip(self.served.sids.as_ref()).map(|(p, table)| steps(table, p));
         AnswerItem {
             id: shown.id,
             title: shown.title,
@@ -175,19 +183,28 @@ fn tokens(codes: &[Code]) -> String {
     codes.iter().enumerate().map(|(level, &c)| token(level, c)).collect()
 }
 
-/// The levels of an ID, with the items below each prefix.
-fn path(table: &SidTable, codes: &[Code]) -> Vec<Step> {
+/// The levels of a path, with the items below each prefix.
+fn steps(table: &SidTable, path: &Path) -> Vec<Step> {
     let rows = table.sorted_rows();
     let (mut from, mut to) = (0, rows.len());
-    let step = |(level, &code): (usize, &Code)| {
+    let step = |(level, s): (usize, &sidereal_decoding::explain::Step)| {
         let at = |&r: &u32| table.sid(r as usize).get(level).copied();
         let range = &rows[from..to];
-        let start = range.partition_point(|r| at(r) < Some(code));
-        let end = range.partition_point(|r| at(r) <= Some(code));
+        let start = range.partition_point(|r| at(r) < Some(s.code));
+        let end = range.partition_point(|r| at(r) <= Some(s.code));
         (from, to) = (from + start, from + end);
-        Step { level, token: token(level, code), items: to - from }
+        Step {
+            level,
+            token: token(level, s.code),
+            items: to - from,
+            log_prob: s.log_prob_full,
+            log_prob_allowed: s.log_prob_masked,
+            rank: s.rank,
+            allowed: s.allowed,
+            sum: s.sum_full,
+        }
     };
-    codes.iter().enumerate().map(step).collect()
+    path.steps.iter().enumerate().map(step).collect()
 }
 
 /// Holds what answers now.
@@ -195,8 +212,10 @@ pub struct Slot(RwLock<Arc<Live>>);
 
 impl Slot {
     /// The first one.
-    pub fn new(served: Served) -> Self {
-        Slot(RwLock::new(Arc::new(Live::new(served, 1, None))))
+    ///
+    /// Errors: a catalogue with more values than can be indexed.
+    pub fn new(served: Served) -> Result<Self> {
+        Ok(Slot(RwLock::new(Arc::new(Live::new(served, 1, None)?))))
     }
 
     /// What answers now.
@@ -217,7 +236,7 @@ impl Slot {
             served.catalogue = old.served.catalogue.clone();
         }
         // Made before the lock is taken, so that no request waits for it.
-        let mut live = Live::new(served, 0, index);
+        let mut live = Live::new(served, 0, index)?;
         let mut slot = self.0.write().unwrap_or_else(PoisonError::into_inner);
         live.version.generation = slot.version.generation + 1;
         Ok(std::mem::replace(&mut *slot, Arc::new(live)))

@@ -38,7 +38,7 @@ sidereal_core::options! {
         /// Items of an answer, 1 to 10000; never more than `decoder.width` of a generative model.
         pub max_k: u32 = 100,
         /// Bytes of an id, a query or a filter, 1 to 65536.
-        pub max_text: u32 = 256,
+        pub max_text: u32 = 1024,
     }
 }
 

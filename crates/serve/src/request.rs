@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use sidereal_core::component::nearest;
 
 /// Fields that a request may have.
-pub const FIELDS: [&str; 5] = ["user", "history", "k", "exclude", "explain"];
+pub const FIELDS: [&str; 6] = ["user", "history", "k", "exclude", "filter", "explain"];
 /// Items of an answer where the request does not say.
 const DEFAULT_K: usize = 10;
 
@@ -70,6 +70,8 @@ pub struct Ask {
     pub k: usize,
     /// Items that must not come back, by source id.
     pub exclude: Vec<String>,
+    /// What the attributes of the items must be, as written.
+    pub filter: Option<String>,
     /// What the answer says beside the items.
     pub explain: Explain,
 }
@@ -89,6 +91,9 @@ pub struct AskBody {
     /// Source ids of items that must not come back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<Vec<String>>,
+    /// A condition on the attributes of the items, as in `brand = "Ada" and price < 20`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
     /// Whether the answer holds the path of every item.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explain: Option<bool>,
@@ -125,12 +130,13 @@ pub fn parse(body: &[u8], limits: &Limits) -> Result<Ask, Fault> {
         None => Vec::new(),
         Some(v) => texts(v, "exclude", 0, limits.exclude, limits)?,
     };
+    let filter = object.get("filter").map(|v| text(v, "filter", limits)).transpose()?;
     let explain = match object.get("explain") {
         None | Some(Value::Bool(false)) => Explain::No,
         Some(Value::Bool(true)) => Explain::Path,
         Some(v) => return Err(Fault::field("explain", "wrong_type", kind(v), "true or false")),
     };
-    Ok(Ask { who, k, exclude, explain })
+    Ok(Ask { who, k, exclude, filter, explain })
 }
 
 /// The JSON object of a body, with no field but the `known` ones.
@@ -231,4 +237,5 @@ fn kind(value: &Value) -> &'static str {
 }
 
 #[cfg(test)]
+#[path = "request/tests.rs"]
 mod tests;

@@ -142,7 +142,7 @@ async fn answer(s: &Shared, request: Request) -> Result<Response, Fault> {
         Ok(Err(_)) => return Err(Fault::new(500, "model_failed", "the model gave no answer")),
         Err(_) => return Err(Fault::timed_out()),
     };
-    let mut response = json(&live.answer(&wanted, &done.response, done.timing));
+    let mut response = json(&live.answer(&wanted, &done));
     let said = Said { generation: live.version.generation, timing: done.timing };
     response.extensions_mut().insert(said);
     Ok(response)

@@ -62,7 +62,7 @@ impl Server {
         };
         let (listener, address) = listen(public)?;
         let private = private.map(listen).transpose()?;
-        let shared = Arc::new(Shared::new(served, options, log));
+        let shared = Arc::new(Shared::new(served, options, log)?);
         let swapper = Arc::new(Swapper::new(shared.clone(), loader, target));
         let workers = (0..model_threads)
             .map(|i| {

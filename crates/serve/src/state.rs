@@ -7,6 +7,7 @@ use crate::options::{ServeOptions, millis};
 use crate::queue::{Bounds, Queue};
 use crate::routes::ROUTES;
 use crate::worker::Job;
+use sidereal_core::Result;
 use sidereal_experiment::Served;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
@@ -32,21 +33,23 @@ pub struct Shared {
 
 impl Shared {
     /// State of a service that begins with `served`.
-    pub fn new(served: Served, options: ServeOptions, log: Log) -> Self {
+    ///
+    /// Errors: a catalogue with more values than can be indexed.
+    pub fn new(served: Served, options: ServeOptions, log: Log) -> Result<Self> {
         let bounds = Bounds {
             capacity: options.queue as usize,
             batch: options.batch as usize,
             wait: millis(options.wait),
         };
-        Shared {
+        Ok(Shared {
             options,
-            slot: Slot::new(served),
+            slot: Slot::new(served)?,
             queue: Queue::new(bounds),
             metrics: Metrics::new(ROUTES),
             log,
             searches: Semaphore::new(SEARCHES),
             draining: AtomicBool::new(false),
-        }
+        })
     }
 
     /// Whether the service stops.

@@ -5,7 +5,9 @@ use crate::fault::Fault;
 use crate::live::{Live, Wanted};
 use crate::metrics::Metrics;
 use crate::queue::{Pace, Queue};
+use crate::request::Explain;
 use sidereal_core::{Request, Response, Run};
+use sidereal_decoding::explain::Path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -31,6 +33,8 @@ pub struct Job {
 pub struct Done {
     /// The items.
     pub response: Response,
+    /// How they came about, in their order, where the request asked for it and the model can say.
+    pub paths: Option<Vec<Path>>,
     /// Where the time went.
     pub timing: Timing,
 }
@@ -70,40 +74,59 @@ fn answer(batch: Vec<Job>, metrics: &Metrics) {
             model_ms: millis(took),
             batch: n,
         };
-        let done = answer.map(|mut response| {
-            response.items.truncate(job.wanted.k);
-            Done { response, timing }
-        });
+        let done = answer.map(|Said { response, paths }| Done { response, paths, timing });
         // A client that has gone needs no answer.
         let _ = job.reply.send(done);
     }
 }
 
+struct Said {
+    response: Response,
+    paths: Option<Vec<Path>>,
+}
+
 /// One answer a job. Where the batch fails, each of it is asked alone, so that no request fails
 /// for another one's fault.
-fn recommend(batch: &[Job]) -> Vec<Result<Response, Fault>> {
-    match call(batch) {
-        Ok(responses) => responses.into_iter().map(Ok).collect(),
-        Err(fault) if batch.len() == 1 => vec![Err(fault)],
-        Err(_) => batch.chunks(1).flat_map(recommend).collect(),
+fn recommend(batch: &[Job]) -> Vec<Result<Said, Fault>> {
+    // A panic is a bug of the model; the next request must be answered all the same.
+    let called = catch_unwind(AssertUnwindSafe(|| call(batch)));
+    let failed = |why: String| Fault::new(500, "model_failed", why);
+    let called = match called {
+        Ok(Ok(said)) if said.len() == batch.len() => return said.into_iter().map(Ok).collect(),
+        Ok(Ok(_)) => failed("the model left out an answer".into()),
+        Ok(Err(e)) => failed(format!("the model failed: {e}")),
+        Err(_) => failed("the model failed".into()),
+    };
+    match batch.len() {
+        1 => vec![Err(called)],
+        _ => batch.chunks(1).flat_map(recommend).collect(),
     }
 }
 
-fn call(batch: &[Job]) -> Result<Vec<Response>, Fault> {
+fn call(batch: &[Job]) -> sidereal_core::Result<Vec<Said>> {
     let Some(first) = batch.first() else { return Ok(Vec::new()) };
     let served = &first.live.served;
     let requests: Vec<Request<'_>> = batch.iter().map(|j| j.wanted.request()).collect();
     let k = batch.iter().map(|j| j.wanted.k).max().unwrap_or(1);
     let run = Run::quiet(served.seed);
-    // A panic is a bug of the model; the next request must be answered all the same.
-    let called =
-        catch_unwind(AssertUnwindSafe(|| served.recommender.recommend(&requests, k, &run)));
-    match called {
-        Ok(Ok(responses)) if responses.len() == batch.len() => Ok(responses),
-        Ok(Ok(_)) => Err(Fault::new(500, "model_failed", "the model left out an answer")),
-        Ok(Err(e)) => Err(Fault::new(500, "model_failed", format!("the model failed: {e}"))),
-        Err(_) => Err(Fault::new(500, "model_failed", "the model failed")),
+    let mut responses = served.recommender.recommend(&requests, k, &run)?;
+    for (response, job) in responses.iter_mut().zip(batch) {
+        response.items.truncate(job.wanted.k);
     }
+    let mut paths: Vec<Option<Vec<Path>>> = responses.iter().map(|_| None).collect();
+    if let Some(explainer) = &served.explainer {
+        let asked = |&i: &usize| batch[i].wanted.explain == Explain::Path;
+        let asked: Vec<usize> = (0..responses.len().min(batch.len())).filter(asked).collect();
+        if !asked.is_empty() {
+            let requests: Vec<Request<'_>> = asked.iter().map(|&i| requests[i]).collect();
+            let of: Vec<Response> = asked.iter().map(|&i| responses[i].clone()).collect();
+            for (i, path) in asked.iter().zip(explainer.explain(&requests, &of, &run)?) {
+                paths[*i] = Some(path);
+            }
+        }
+    }
+    let said = |(response, paths)| Said { response, paths };
+    Ok(responses.into_iter().zip(paths).map(said).collect())
 }
 
 fn millis(d: Duration) -> f64 {

@@ -34,7 +34,25 @@ fn recommendations_for_histories_and_users() {
     let body = json!({"history": ["i3"], "k": 1, "explain": true});
     let path = &c.post("/v1/recommend", &body).unwrap().json()["items"][0]["path"];
     assert_eq!((path[0]["token"].as_str(), path[0]["items"].as_u64()), (Some("<a_0>"), Some(8)));
+    assert_eq!((path[1]["rank"].as_u64(), path[1]["log_prob"].as_f64()), (Some(1), Some(-2.0)));
     assert_eq!((path[1]["token"].as_str(), path[1]["items"].as_u64()), (Some("<b_4>"), Some(1)));
+    // A filter on attributes, together with what is excluded; one that leaves nothing.
+    let mut filtered = |filter: &str| {
+        let body = json!({"history": ["i3"], "k": 3, "exclude": ["i21"], "filter": filter});
+        let reply = c.post("/v1/recommend", &body).unwrap();
+        (reply.status, reply.json())
+    };
+    for _ in 0..2 {
+        assert_eq!(ids(&filtered("price > 19 and price < 24").1), ["i20", "i22", "i23"]);
+    }
+    assert!(ids(&filtered("price > 100").1).is_empty());
+    let (status, refused) = filtered("prize > 3");
+    let error = &refused["error"];
+    assert_eq!(
+        (status, &error["field"], &error["code"]),
+        (422, &json!("filter"), &json!("bad_filter"))
+    );
+    assert!(error["message"].as_str().unwrap().contains("did you mean `price`"), "{error}");
     s.stop();
 }
 

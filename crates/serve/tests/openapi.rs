@@ -91,7 +91,16 @@ fn without(value: &impl Serialize, optional: &[&str]) -> Value {
 fn schemas_are_the_types() {
     let version = Version { generation: 1, run: "r".into(), table: Some("t".into()) };
     let timing = Timing { queue_ms: 0.5, model_ms: 1.5, batch: 2 };
-    let step = Step { level: 0, token: "<a_1>".into(), items: 3 };
+    let step = Step {
+        level: 0,
+        token: "<a_1>".into(),
+        items: 3,
+        log_prob: -1.5,
+        log_prob_allowed: -0.5,
+        rank: Some(1),
+        allowed: 8,
+        sum: -1.5,
+    };
     let item = AnswerItem {
         id: "i".into(),
         title: "t".into(),
@@ -126,7 +135,7 @@ fn schemas_are_the_types() {
     let fault = FaultBody { error: detail.clone() };
     same("Version", &version, &without(&version, &["table"]));
     same("Timing", &timing, &without(&timing, &[]));
-    same("Step", &step, &without(&step, &[]));
+    same("Step", &step, &without(&step, &["rank"]));
     same("AnswerItem", &item, &without(&item, &["sid", "path"]));
     same("Answer", &answer, &without(&answer, &["user"]));
     same("CatalogueItem", &shown, &without(&shown, &["sid"]));
@@ -157,6 +166,7 @@ fn fields_of_requests_are_those_that_are_read() {
         history: Some(vec!["i".into()]),
         k: Some(1),
         exclude: Some(vec!["e".into()]),
+        filter: Some("brand = 1".into()),
         explain: Some(true),
     };
     let body = serde_json::to_value(&body).unwrap();

@@ -57,6 +57,19 @@ fn answers_of_a_trained_run_and_swaps_that_fit_it() {
     };
     let of_one = direct(&one, &cache, users.len());
     assert_eq!(served("one"), of_one);
+    // The path of an answer adds up to its score (`decoder.score = "full"`), for all that share a
+    // batch and for each of its items; attributes of the world filter.
+    let body = json!({"user": users[0], "k": 5, "explain": true});
+    let answer = s.client().post("/v1/recommend", &body).unwrap().json();
+    for item in answer["items"].as_array().unwrap() {
+        let path = item["path"].as_array().unwrap();
+        let sum: f64 = path.iter().map(|s| s["log_prob"].as_f64().unwrap()).sum();
+        assert!((sum - item["score"].as_f64().unwrap()).abs() < 1e-4, "{item}");
+        let tokens: String = path.iter().map(|s| s["token"].as_str().unwrap()).collect();
+        assert_eq!(tokens, item["sid"].as_str().unwrap());
+        let below: Vec<u64> = path.iter().map(|s| s["items"].as_u64().unwrap()).collect();
+        assert!(below.is_sorted_by(|a, b| a >= b) && below.last() >= Some(&1), "{below:?}");
+    }
     let mut admin = s.admin();
     let mut swap = |body: serde_json::Value| {
         let reply = admin.post("/admin/swap", &body).unwrap();

@@ -43,6 +43,7 @@ fn every_refusal_names_field_and_range() {
         (r#"{"user":"a","k":1e400}"#, 400, "no_json", None, "no JSON"),
         (r#"{"user":"a","k":"9"}"#, 422, "wrong_type", Some("k"), "a string"),
         (r#"{"user":"a","exclude":["1","2","3"]}"#, 422, "out_of_range", Some("exclude"), "0 to 2"),
+        (r#"{"user":"a","filter":""}"#, 422, "out_of_range", Some("filter"), "1 to 8 bytes"),
         (r#"{"user":"a","explain":1}"#, 422, "wrong_type", Some("explain"), "true or false"),
     ] {
         let fault = refused(body);

@@ -9,7 +9,8 @@ use sidereal_core::{
     Cancel, CodeOrder, Error, ItemId, ItemTable, Recommendation, Recommender, Request, Response,
     Result, Run, Sequences, SidTable, StringColumn,
 };
-use sidereal_experiment::{Catalogue, Seen, Served};
+use sidereal_decoding::explain::{Path, Step};
+use sidereal_experiment::{Catalogue, Explainer, Seen, Served};
 use sidereal_serve::{Loader, Log, ServeOptions, Server, Target};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
@@ -105,10 +106,28 @@ impl Recommender for Shared {
     }
 }
 
+impl Explainer for Shared {
+    fn explain(&self, _: &[Request<'_>], r: &[Response], _: &Run<'_>) -> Result<Vec<Vec<Path>>> {
+        let step = |code| Step {
+            code,
+            log_prob_full: -2.0,
+            log_prob_masked: -1.0,
+            rank: Some(1),
+            allowed: 8,
+            sum_full: -2.0,
+            sum_masked: -1.0,
+        };
+        let path = |sid: Vec<u32>| Path { steps: sid.into_iter().map(step).collect(), valid: true };
+        let paths = |r: &Response| r.items.iter().filter_map(|i| i.sid.clone()).map(path).collect();
+        Ok(r.iter().map(paths).collect())
+    }
+}
+
 /// A run over the made-up catalogue.
 pub fn served(name: &str, fake: &Arc<Fake>) -> Served {
     let ids: StringColumn = (0..ITEMS).map(|i| format!("i{i}")).collect();
     let titles: StringColumn = (0..ITEMS).map(|i| format!("Thing {i}")).collect();
+    let prices: StringColumn = (0..ITEMS).map(|i| i.to_string()).collect();
     let codes: Vec<[u32; 2]> = (0..ITEMS).map(|i| [i / 8, i % 8]).collect();
     let rows = codes.iter().enumerate().map(|(i, c)| (ItemId(i as u32), &c[..]));
     let mut histories = Sequences::default();
@@ -118,14 +137,18 @@ pub fn served(name: &str, fake: &Arc<Fake>) -> Served {
     Served {
         name: name.into(),
         catalogue: Arc::new(Catalogue {
-            items: ItemTable::new(ids).with_column("title", titles).unwrap(),
+            items: ItemTable::new(ids)
+                .with_column("title", titles)
+                .and_then(|items| items.with_column("price", prices))
+                .unwrap(),
             users: (0..20).map(|u| format!("u{u}")).collect(),
             histories,
             popularity: vec![1; ITEMS as usize],
             identity: json!("made up"),
         }),
         sids: Some(Arc::new(SidTable::new(ITEMS as usize, CodeOrder::Sequence, rows).unwrap())),
-        recommender: Box::new(Shared(fake.clone())),
+        recommender: Arc::new(Shared(fake.clone())),
+        explainer: Some(Arc::new(Shared(fake.clone()))),
         seen: Seen::Removed,
         seed: 0,
         width: Some(30),
@@ -148,7 +171,7 @@ impl Service {
                 Some("broken") => Err(Error::data("broken", "this run is broken")),
                 Some("silent") => {
                     let mut served = served("silent", &fake);
-                    served.recommender = Box::new(Nothing);
+                    served.recommender = Arc::new(Nothing);
                     Ok(served)
                 }
                 Some("shifted") => {
@@ -296,6 +319,6 @@ pub fn loader(cache: PathBuf) -> Arc<Loader> {
         let run = Run::quiet(plan.seed);
         let table = target.table.as_deref();
         let open = sidereal_experiment::Finished::open_with;
-        Ok(open(&registry, &plan, &cache, &target.run, table, run)?.into_served())
+        Ok(open(&registry, &plan, &cache, &target.run, table, run)?.into_served(&target.name()))
     })
 }
