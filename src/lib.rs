@@ -62,6 +62,10 @@ pub use sidereal_rerank as rerank;
 /// Ranking metrics.
 pub use sidereal_metrics as metrics;
 
+/// A finished run behind HTTP.
+#[cfg(feature = "serve")]
+pub use sidereal_serve as serve;
+
 /// Configurations, cached stages, run folders.
 pub use sidereal_experiment as experiment;
 

@@ -23,6 +23,9 @@ pub enum Command {
     Evaluate(EvaluateArguments),
     /// Shows what a finished run recommends
     Recommend(RecommendArguments),
+    /// Answers over HTTP from a finished run: an interface for programs and a page
+    #[cfg(feature = "serve")]
+    Serve(ServeArguments),
     /// Repeats a finished run from its folder and compares the metrics
     Replay(ReplayArguments),
     /// Lists the components that a configuration can name, with their options
@@ -172,6 +175,48 @@ pub struct AskerArguments {
     /// Items, oldest first: source ids, or numbers from 0
     #[arg(long, value_name = "ITEMS", value_delimiter = ',')]
     pub history: Option<Vec<String>>,
+}
+
+#[cfg(feature = "serve")]
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// The run folder
+    #[arg(value_name = "RUN")]
+    pub folder: PathBuf,
+    /// A SID table (.safetensors) in the place of the run's own
+    #[arg(long, value_name = "FILE")]
+    pub table: Option<PathBuf>,
+    /// Where the service listens; port 0 takes a free one [default: 127.0.0.1:7878]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Option<String>,
+    /// Where the admin interface listens, on this machine only; "" for none [default: 127.0.0.1:7879]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub admin: Option<String>,
+    /// Threads that run the model [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u32>,
+    /// Requests that wait for the model; one more is refused with 503 [default: 256]
+    #[arg(long, value_name = "N")]
+    pub queue: Option<u32>,
+    /// Most requests that the model answers at once [default: 16]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<u32>,
+    /// Milliseconds that a request waits for others, where others are expected [default: 2]
+    #[arg(long, value_name = "MS")]
+    pub wait: Option<u32>,
+    /// Milliseconds until a request is given up with 504 [default: 2000]
+    #[arg(long, value_name = "MS")]
+    pub timeout: Option<u32>,
+    /// Writes a JSON line a request to standard error
+    #[arg(long)]
+    pub log: bool,
+    /// Overrides a key of [decoder] or [evaluate], or a limit of the service, as in
+    /// serve.max_body=4096
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub set: Vec<String>,
+    /// Folder of finished stages [default: `cache` of the configuration, else runs/cache]
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

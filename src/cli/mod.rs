@@ -21,6 +21,8 @@ mod recommend;
 mod replay;
 mod report;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 mod sids;
 mod sweep;
 mod tables;
@@ -40,6 +42,8 @@ pub fn run(registry: Registry) -> ExitCode {
         Command::Report(a) => report::report(&registry, a),
         Command::Evaluate(a) => evaluate::evaluate(&registry, a),
         Command::Recommend(a) => recommend::recommend(&registry, a),
+        #[cfg(feature = "serve")]
+        Command::Serve(a) => serve::serve(registry, a),
         Command::Replay(a) => replay::replay(&registry, a),
         Command::Components(a) => components::components(&registry, a),
         Command::Sids(a) => sids::sids(&registry, a),

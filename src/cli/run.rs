@@ -37,7 +37,12 @@ pub fn run(registry: &Registry, a: RunArguments) -> Result<ExitCode> {
 
 /// The cache folder: argument, configuration, default.
 pub fn cache(common: &Common, plan: &Plan) -> PathBuf {
-    common.cache.clone().or_else(|| plan.cache.clone()).unwrap_or_else(default_cache)
+    cache_folder(common.cache.clone(), plan)
+}
+
+/// The cache folder where `argument` is what the command line says.
+pub fn cache_folder(argument: Option<PathBuf>, plan: &Plan) -> PathBuf {
+    argument.or_else(|| plan.cache.clone()).unwrap_or_else(default_cache)
 }
 
 /// Who shows the progress.

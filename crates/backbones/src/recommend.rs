@@ -3,10 +3,11 @@
 use crate::{Backbone, Output};
 use rayon::prelude::*;
 use sidereal_core::{
-    Error, ItemId, ItemSet, Recommendation, Recommender, Request, Response, Result, Run, SidTable,
-    seed,
+    Code, Error, ItemId, ItemSet, Recommendation, Recommender, Request, Response, Result, Run,
+    SidTable, seed,
 };
-use sidereal_decoding::{Constraint, Decoder, Hypothesis, ItemIndex, Rows};
+use sidereal_decoding::explain::Path;
+use sidereal_decoding::{Constraint, Decoder, Hypothesis, ItemIndex, Rows, explain};
 use sidereal_nn::{Batch, BatchBuilder, parallel};
 use std::sync::Arc;
 
@@ -45,6 +46,27 @@ impl GenerativeRecommender {
         let constraints: Vec<&dyn Constraint> = filters.iter().map(|c| c.as_ref()).collect();
         let found = self.decoder.decode(session.as_mut(), &constraints, run)?;
         Ok(found.iter().zip(requests).map(|(h, r)| self.to_items(h, r, k)).collect())
+    }
+
+    /// The ways of the recommended IDs through the levels, for each request those of its response in
+    /// order. One more pass of the model over the histories.
+    ///
+    /// Errors: responses of another recommender, which have no IDs.
+    pub fn explain(
+        &self,
+        requests: &[Request<'_>],
+        responses: &[Response],
+        run: &Run<'_>,
+    ) -> Result<Vec<Vec<Path>>> {
+        let batch = batch_of(&self.builder, requests)?;
+        let mut session = self.backbone.session(&batch)?;
+        let filters = self.constraints(requests)?;
+        let constraints: Vec<&dyn Constraint> = filters.iter().map(|c| c.as_ref()).collect();
+        let sids = |r: &Response| -> Vec<Vec<Code>> {
+            r.items.iter().map(|i| i.sid.clone().unwrap_or_default()).collect()
+        };
+        let sids: Vec<Vec<Vec<Code>>> = responses.iter().map(sids).collect();
+        explain(session.as_mut(), &constraints, &sids, run)
     }
 
     /// One constraint a request: the whole trie, or what its items leave of it. Requests that

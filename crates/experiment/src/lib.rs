@@ -16,6 +16,7 @@
 //! | [`sweep`](mod@sweep) | many runs from one file, and their table |
 //! | [`report`] | finished runs compared: systems, tests, views |
 //! | [`serve`] | a finished run as a recommender |
+//! | [`served`] | the same without what it was opened from, for services |
 
 pub mod baselines;
 pub mod cache;
@@ -31,6 +32,7 @@ pub mod results;
 pub mod run;
 pub mod scoring;
 pub mod serve;
+pub mod served;
 pub mod stages;
 pub mod sweep;
 pub mod validation;
@@ -42,4 +44,5 @@ pub use registry::{ComponentDoc, Plugin, Registry};
 pub use results::Results;
 pub use run::{Outcome, RunOptions, default_cache, default_out, run};
 pub use serve::{Asker, Example, Finished, ShownItem, plan_of};
+pub use served::{Catalogue, Explainer, Seen, Served};
 pub use sweep::Sweep;

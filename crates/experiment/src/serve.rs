@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::folder::{CONFIG, RunFolder};
 use crate::scoring::Cases;
+use crate::served::{Catalogue, Explainer, Seen, Served};
 use crate::stages::Context;
 use crate::stages::data::{Data, data};
 use crate::stages::evaluation::{self, Evaluation, Subject};
@@ -130,7 +131,8 @@ pub struct Finished<'a> {
     cx: Context<'a>,
     data: Data,
     subject: Subject,
-    recommender: Box<dyn Recommender>,
+    recommender: Arc<dyn Recommender>,
+    explainer: Option<Arc<dyn Explainer>>,
 }
 
 /// Who asks for recommendations.
@@ -172,13 +174,31 @@ impl<'a> Finished<'a> {
         folder: &Path,
         run: Run<'a>,
     ) -> Result<Self> {
+        Finished::open_with(registry, plan, cache, folder, None, run)
+    }
+
+    /// Opens a run folder with the SID table of the file `table` in the place of its own.
+    ///
+    /// Errors: besides those of [`Finished::open`], a table that is not for the same items, or
+    /// whose widths are not those that the model was trained for.
+    pub fn open_with(
+        registry: &'a Registry,
+        plan: &'a Plan,
+        cache: &'a Cache,
+        folder: &Path,
+        table: Option<&Path>,
+        run: Run<'a>,
+    ) -> Result<Self> {
         let cx = Context { registry, plan, cache, run };
         let data = data(&cx)?;
         same_data(folder, &data)?;
         let subject = match (&plan.model, evaluation::baseline(&cx)) {
+            (_, Some(_)) if table.is_some() => {
+                return Err(Error::mismatch("the run has no model: it reads no SID table"));
+            }
             (_, Some(baseline)) => baseline,
             (Some(model), None) => {
-                let mut trained = Trained::open(&cx, model, &data, folder)?;
+                let mut trained = Trained::open(&cx, model, &data, folder, table)?;
                 let results: Option<Value> =
                     files::read_json(&folder.join(evaluation::METRICS)).ok();
                 if let Some(chosen) = results.map(|r| r["protocol"]["checkpoint"].clone()) {
@@ -188,8 +208,38 @@ impl<'a> Finished<'a> {
             }
             (None, None) => return Err(Error::mismatch("the run has no recommender")),
         };
-        let recommender = evaluation::recommender(&cx, &data, &subject)?;
-        Ok(Finished { cx, data, subject, recommender })
+        let (recommender, explainer): (Arc<dyn Recommender>, Option<Arc<dyn Explainer>>) =
+            match evaluation::generative_recommender(&cx, &subject)?.map(Arc::new) {
+                Some(made) => (made.clone(), Some(made)),
+                None => (Arc::from(evaluation::recommender(&cx, &data, &subject)?), None),
+            };
+        Ok(Finished { cx, data, subject, recommender, explainer })
+    }
+
+    /// What answers requests, without what it was opened from; `name` is what answers call it.
+    pub fn into_served(self, name: &str) -> Served {
+        let Finished { cx, data, subject, recommender, explainer } = self;
+        let Data { dataset, popularity, identity, .. } = data;
+        let generative = cx.plan.model.as_ref().and_then(|m| m.generative.as_ref());
+        Served {
+            name: name.into(),
+            catalogue: Arc::new(Catalogue {
+                items: dataset.items,
+                users: dataset.user_ids,
+                histories: dataset.interactions,
+                popularity,
+                identity,
+            }),
+            sids: subject.sids().cloned(),
+            recommender,
+            explainer,
+            seen: match cx.plan.evaluate.options.exclude_seen {
+                true => Seen::Removed,
+                false => Seen::Kept,
+            },
+            seed: cx.plan.seed,
+            width: generative.map(|g| g.decoder.built.width()),
+        }
     }
 
     /// Measures the run again, under the plan it was opened with.

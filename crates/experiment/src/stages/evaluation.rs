@@ -71,16 +71,22 @@ pub(super) fn first_stage(
             );
             cx.registry.recommenders.build(spec, &context)
         }
-        Subject::Model(trained) => match (&trained.sids, generative(cx)) {
-            (Some(sids), Some(plan)) => {
-                let decoder = cx.registry.decoders.build(&plan.decoder.spec, &())?;
-                let made =
-                    GenerativeRecommender::new(trained.backbone.clone(), decoder, sids.clone())?;
-                Ok(Box::new(made))
-            }
-            _ => Ok(Box::new(DenseRecommender::new(trained.backbone.clone())?)),
+        Subject::Model(trained) => match generative_recommender(cx, subject)? {
+            Some(made) => Ok(Box::new(made)),
+            None => Ok(Box::new(DenseRecommender::new(trained.backbone.clone())?)),
         },
     }
+}
+
+/// Makes the recommender of a generative plan; none for others.
+pub fn generative_recommender(
+    cx: &Context<'_>,
+    subject: &Subject,
+) -> Result<Option<GenerativeRecommender>> {
+    let Subject::Model(trained) = subject else { return Ok(None) };
+    let (Some(sids), Some(plan)) = (&trained.sids, generative(cx)) else { return Ok(None) };
+    let decoder = cx.registry.decoders.build(&plan.decoder.spec, &())?;
+    GenerativeRecommender::new(trained.backbone.clone(), decoder, sids.clone()).map(Some)
 }
 
 fn generative<'a>(cx: &Context<'a>) -> Option<&'a crate::GenerativePlan> {

@@ -14,6 +14,7 @@ use crate::validation::{Choice, Validation};
 use serde_json::{Map, Value, json};
 use sidereal_backbones::{Backbone, BackboneContext};
 use sidereal_core::{Error, Event, Result, SidTable, files};
+use sidereal_quantizers::load_sids;
 use sidereal_train::TrainOptions;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -103,11 +104,23 @@ fn identity(plan: &ModelPlan, weights: &str) -> Value {
 }
 
 impl Trained {
-    /// The model of a finished run's folder.
-    pub fn open(cx: &Context<'_>, plan: &ModelPlan, data: &Data, folder: &Path) -> Result<Self> {
-        let table = match &plan.generative {
-            Some(_) => Some(Arc::new(sidereal_quantizers::load_sids(&folder.join(sids::TABLE))?)),
-            None => None,
+    /// The model of a finished run's folder, with the SID table of the file `table` where one is
+    /// named.
+    pub fn open(
+        cx: &Context<'_>,
+        plan: &ModelPlan,
+        data: &Data,
+        folder: &Path,
+        table: Option<&Path>,
+    ) -> Result<Self> {
+        let own = folder.join(sids::TABLE);
+        let table = match (&plan.generative, table) {
+            (Some(_), Some(other)) => Some(another_table(&own, other)?),
+            (Some(_), None) => Some(Arc::new(load_sids(&own)?)),
+            (None, None) => None,
+            (None, Some(_)) => {
+                return Err(Error::mismatch("the model scores items: it reads no SID table"));
+            }
         };
         let weights = folder.join(WEIGHTS);
         let (sum, _) = crate::hash::of_file(&weights)?;
@@ -118,6 +131,25 @@ impl Trained {
             chosen: Choice::of(cx.plan, plan, data).protocol(),
         })
     }
+}
+
+/// The table of the file `other`, for a model that was trained with the table in `own`.
+fn another_table(own: &Path, other: &Path) -> Result<Arc<SidTable>> {
+    let (old, new) = (load_sids(own)?, load_sids(other)?);
+    if (old.n_items(), old.widths(), old.order()) != (new.n_items(), new.widths(), new.order()) {
+        let shape = |t: &SidTable| {
+            format!("{} items, codes a level {:?}, {:?}", t.n_items(), t.widths(), t.order())
+        };
+        return Err(Error::data(
+            other,
+            format!(
+                "the table does not fit the model: expected {}, got {}",
+                shape(&old),
+                shape(&new)
+            ),
+        ));
+    }
+    Ok(Arc::new(new))
 }
 
 fn build(
