@@ -58,6 +58,10 @@ pub use best_of_n::{BestOfN, BestOfNOptions, Reward};
 pub use constraint::{Branch, Constraint, State, Unconstrained, accepts_sid};
 pub use constraints::{ItemIndex, Rows, Subset, Trie, Without};
 pub use diverse_beam::{DiverseBeam, DiverseBeamOptions};
+pub use constraints::{
+    Both, Changes, FmIndex, ItemIndex, LiveIndex, Occurrence, Place, Rows, SetIndex, Subset, Trie,
+    Verify, Without,
+};
 pub use exhaustive::{Exhaustive, ExhaustiveOptions};
 pub use explain::{Path, Step, explain};
 pub use provenance::{Draw, Provenance};

@@ -1,4 +1,4 @@
-//! Random catalogues and scorers: index, constraints and decoders against naive models.
+//! Random catalogues and scorers: decoders against naive models.
 
 // Helpers outside of test functions unwrap as well.
 #![allow(clippy::unwrap_used)]
@@ -6,57 +6,13 @@
 mod support;
 
 use proptest::prelude::*;
-use sidereal_core::{Code, Run};
+use sidereal_core::Run;
 use sidereal_decoding::*;
 use std::collections::BTreeSet;
+use support::catalogues::*;
 use support::*;
 
 const WIDTHS: [usize; 4] = [5, 4, 6, 3];
-
-/// Identifiers of 1 to 4 codes, or of 4 codes only.
-fn catalogues() -> impl Strategy<Value = BTreeSet<Vec<Code>>> {
-    let sid = |least: usize| {
-        (least..=4, (0u32..5, 0u32..4, 0u32..6, 0u32..3))
-            .prop_map(|(len, (a, b, c, d))| vec![a, b, c, d][..len].to_vec())
-    };
-    prop_oneof![
-        proptest::collection::btree_set(sid(1), 0..60),
-        proptest::collection::btree_set(sid(4), 0..120),
-    ]
-}
-
-fn trie(set: &BTreeSet<Vec<Code>>) -> Trie {
-    Trie::from_sids(set.iter().map(Vec::as_slice)).unwrap()
-}
-
-/// Codes of the set that follow a prefix.
-fn naive_children(set: &BTreeSet<Vec<Code>>, prefix: &[Code]) -> Vec<Code> {
-    let next = set.iter().filter(|s| s.len() > prefix.len() && s.starts_with(prefix));
-    next.map(|s| s[prefix.len()]).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// Walks a constraint from the root and compares it with a set everywhere.
-fn assert_same(constraint: &dyn Constraint, set: &BTreeSet<Vec<Code>>) {
-    let mut todo = vec![(vec![], constraint.root())];
-    let mut accepted = 0;
-    while let Some((prefix, state)) = todo.pop() {
-        let mut branches = Vec::new();
-        constraint.expand(&prefix, state, &mut branches);
-        let got: Vec<Code> = branches.iter().map(|b| b.code).collect();
-        assert_eq!(got, naive_children(set, &prefix), "children of {prefix:?}");
-        assert_eq!(constraint.accepts(&prefix, state), set.contains(&prefix), "{prefix:?}");
-        assert_eq!(constraint.continues(&prefix, state), !got.is_empty(), "{prefix:?}");
-        accepted += usize::from(set.contains(&prefix));
-        for code in 0..7 {
-            let want = branches.iter().find(|b| b.code == code).map(|b| b.state);
-            assert_eq!(constraint.step(&prefix, state, code), want);
-        }
-        for b in branches {
-            todo.push(([&prefix[..], &[b.code]].concat(), b.state));
-        }
-    }
-    assert_eq!(accepted, set.len());
-}
 
 fn assert_close(got: &[Hypothesis], want: &[Hypothesis]) {
     assert_eq!(codes(got), codes(want));
@@ -73,86 +29,6 @@ fn options(width: u32, masked: bool) -> BeamOptions {
 }
 
 proptest! {
-    #[test]
-    fn trie_equals_a_set(set in catalogues()) {
-        let trie = trie(&set);
-        assert_same(&trie, &set);
-        prop_assert_eq!(trie.len(), set.len());
-        for (row, sid) in set.iter().enumerate() {
-            prop_assert_eq!(&trie.sid(row).collect::<Vec<_>>(), sid);
-            for d in 0..=sid.len() {
-                let below = set.iter().filter(|s| s.starts_with(&sid[..d])).count();
-                prop_assert_eq!(trie.count(trie.find(&sid[..d]).unwrap()), below);
-            }
-        }
-        // Insertion order and repeats do not matter; content does.
-        let again = Trie::from_sids(set.iter().chain(&set).rev().map(Vec::as_slice)).unwrap();
-        prop_assert_eq!(&again, &trie);
-        let fewer = Trie::from_sids(set.iter().skip(1).map(Vec::as_slice)).unwrap();
-        prop_assert_eq!(fewer.version() == trie.version(), set.is_empty());
-    }
-
-    #[test]
-    fn wide_tries_equal_a_set(
-        set in proptest::collection::btree_set(proptest::collection::vec(0u32..200_000, 2), 1..300)
-    ) {
-        let trie = trie(&set);
-        let mut branches = Vec::new();
-        trie.expand(&[], trie.root(), &mut branches);
-        let first: Vec<Code> = branches.iter().map(|b| b.code).collect();
-        prop_assert_eq!(first, naive_children(&set, &[]));
-        prop_assert!(set.iter().all(|s| trie.contains(s)));
-    }
-
-    #[test]
-    fn subsets_equal_the_smaller_set(
-        set in catalogues(),
-        keep in proptest::collection::vec(0u32..120, 0..120),
-        picks in proptest::collection::vec(0usize..120, 0..90),
-        form in 0usize..3,
-    ) {
-        let trie = trie(&set);
-        let kept = |r: usize| keep.contains(&(r as u32));
-        let rows = match form {
-            0 => Rows::only(trie.len(), 0, keep.iter().copied()),
-            1 => Rows::only(trie.len(), usize::MAX, keep.iter().copied()),
-            _ => Rows::except(trie.len(), (0..120).filter(|&r| !kept(r as usize)).collect()),
-        };
-        let mut left: BTreeSet<Vec<Code>> =
-            set.iter().enumerate().filter(|&(r, _)| kept(r)).map(|(_, s)| s.clone()).collect();
-        let mut subset = Subset::new(&trie, rows).unwrap();
-        assert_same(&subset, &left);
-        for pick in &picks {
-            let Some(sid) = set.iter().nth(*pick) else { continue };
-            prop_assert_eq!(subset.remove(sid), left.remove(sid));
-        }
-        assert_same(&subset, &left);
-        prop_assert_eq!(subset.rows().len(), left.len());
-    }
-
-    #[test]
-    fn without_equals_the_smaller_set(
-        set in catalogues(),
-        picks in proptest::collection::vec(0usize..120, 0..90),
-    ) {
-        let trie = trie(&set);
-        let mut left = set.clone();
-        let mut without = Without::new(&trie, []);
-        for (i, pick) in picks.iter().enumerate() {
-            let Some(sid) = set.iter().nth(*pick) else { continue };
-            prop_assert_eq!(without.remove(sid), left.remove(sid));
-            if i % 8 == 0 {
-                assert_same(&without, &left);
-            }
-        }
-        assert_same(&without, &left);
-        prop_assert_eq!(without.removed(), set.len() - left.len());
-        // Over a constraint that already lacks some, only the rest goes.
-        let nested = Without::new(&without, set.iter().skip(3).map(Vec::as_slice));
-        let rest = left.iter().filter(|s| set.iter().take(3).any(|x| x == *s)).cloned().collect();
-        assert_same(&nested, &rest);
-    }
-
     #[test]
     fn exhaustive_equals_the_definition(set in catalogues(), key in 0u64..1000) {
         let exact = Exhaustive::new(ExhaustiveOptions { width: 500, ..Default::default() }).unwrap();

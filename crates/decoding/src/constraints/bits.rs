@@ -1,11 +1,13 @@
 //! A bitmap with fast search for the next set bit: one bit a position and one summary bit a word.
 
+use std::ops::Deref;
+
 /// Set positions among `0..n`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Bits {
-    words: Vec<u64>,
+pub(super) struct Bits<S = Vec<u64>> {
+    pub words: S,
     /// Bit `w` says that `words[w]` is not zero.
-    summary: Vec<u64>,
+    pub summary: S,
 }
 
 impl Bits {
@@ -16,6 +18,20 @@ impl Bits {
         let mut bits = Bits { words, summary };
         (0..n).filter(|&i| is_set(i)).for_each(|i| bits.set(i));
         bits
+    }
+
+    /// Position `64 w + b` is bit `b` of word `w`.
+    pub fn from_words(words: Vec<u64>) -> Self {
+        let any = |chunk: &[u64]| {
+            chunk.iter().enumerate().fold(0, |s, (i, &word)| s | u64::from(word != 0) << i)
+        };
+        let summary = words.chunks(64).map(any).collect();
+        Bits { words, summary }
+    }
+
+    /// The same bits held elsewhere.
+    pub fn map<S>(self, f: impl Fn(Vec<u64>) -> S) -> Bits<S> {
+        Bits { words: f(self.words), summary: f(self.summary) }
     }
 
     /// Sets position `i`, which must be below `n`.
@@ -36,7 +52,9 @@ impl Bits {
     pub fn count(&self) -> usize {
         self.words.iter().map(|w| w.count_ones() as usize).sum()
     }
+}
 
+impl<S: Deref<Target = [u64]>> Bits<S> {
     /// The first set position from `from` on, or `end` if it comes first.
     pub fn next(&self, from: usize, end: usize) -> usize {
         if from >= end {

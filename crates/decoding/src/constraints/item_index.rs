@@ -27,6 +27,14 @@ impl ItemIndex {
     /// Errors: more than [`Trie::new`] takes.
     pub fn new(table: Arc<SidTable>) -> Result<Self> {
         let trie = Arc::new(Trie::new(&table)?);
+        ItemIndex::over(table, trie)
+    }
+
+    /// Indexes a table whose trie is at hand, as one from a file.
+    ///
+    /// Errors: a trie of another table.
+    pub fn over(table: Arc<SidTable>, trie: Arc<Trie>) -> Result<Self> {
+        trie.check_version(table.version())?;
         let mut row_of = vec![0; table.n_rows()];
         let mut carriers = Vec::new();
         let shared = trie.len() < table.n_rows();
@@ -42,6 +50,13 @@ impl ItemIndex {
         }
         if shared {
             carriers.push(table.n_rows() as u32);
+        }
+        if trie.len() != table.n_rows().min(row as usize + 1) {
+            return Err(Error::mismatch(format!(
+                "a prefix index of {} identifiers does not fit a table of {}",
+                trie.len(),
+                table.n_rows().min(row as usize + 1)
+            )));
         }
         Ok(ItemIndex { table, trie, row_of, carriers })
     }

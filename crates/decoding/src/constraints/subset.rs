@@ -42,6 +42,11 @@ impl<T: Borrow<Trie>> Subset<T> {
         }
     }
 
+    /// Whether `sid` is a whole identifier that is alive.
+    pub fn contains(&self, sid: &[Code]) -> bool {
+        self.trie.borrow().row_of(sid).is_some_and(|row| self.rows.contains(row))
+    }
+
     /// Rows that are alive.
     pub fn rows(&self) -> &Rows {
         &self.rows

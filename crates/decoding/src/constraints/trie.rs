@@ -8,34 +8,58 @@
 //! shorter one is then the first row of the range.
 //!
 //! Memory: 2 bytes a code (4 when a code exceeds 65,535), M / 8 bytes for each level at which two
-//! identifiers still share a prefix, and 4 M bytes more when lengths differ.
+//! identifiers share a code, and 4 M bytes more when lengths differ. The same numbers lie in a file
+//! ([`Trie::save`], [`Trie::open`]).
 
 use super::bits::Bits;
+use super::section::Section;
 use crate::{Branch, Constraint, State};
-use sidereal_core::{Code, Error, Result, SidTable, seed};
+use sidereal_core::{Code, Error, Result};
 
+/// Codes of all rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Column {
-    Narrow(Vec<u16>),
-    Wide(Vec<u32>),
+pub(super) enum Column {
+    Narrow(Section<u16>),
+    Wide(Section<u32>),
 }
 
 impl Column {
-    fn get(&self, i: usize) -> Code {
+    /// `n` codes of at most `most`.
+    pub fn new(most: Code, n: usize, codes: impl Iterator<Item = Code>) -> Self {
+        // The room is taken at once: an iterator over rows does not know how many codes it has.
+        if most <= Code::from(u16::MAX) {
+            let mut narrow = Vec::with_capacity(n);
+            narrow.extend(codes.map(|c| c as u16));
+            return Column::Narrow(narrow.into());
+        }
+        let mut wide = Vec::with_capacity(n);
+        wide.extend(codes);
+        Column::Wide(wide.into())
+    }
+
+    /// Code `i`; 0 outside, which only a file that was not verified can ask for.
+    pub fn get(&self, i: usize) -> Code {
         match self {
-            Column::Narrow(v) => Code::from(v[i]),
-            Column::Wide(v) => v[i],
+            Column::Narrow(v) => v.get(i).map_or(0, |&c| Code::from(c)),
+            Column::Wide(v) => v.get(i).copied().unwrap_or(0),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Column::Narrow(v) => v.len(),
+            Column::Wide(v) => v.len(),
         }
     }
 }
 
 /// Where rows begin in the code column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Starts {
+pub(super) enum Starts {
     /// All identifiers have this length.
     Fixed(usize),
     /// Row `r` is `starts[r]..starts[r + 1]`.
-    Varying(Vec<u32>),
+    Varying(Section<u32>),
 }
 
 /// Prefix index over sorted distinct identifiers; as a [`Constraint`] it allows exactly these.
@@ -44,84 +68,17 @@ enum Starts {
 /// order of codes, as the table stores them. Which items carry an identifier is asked of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trie {
-    rows: u32,
-    max_len: usize,
-    codes: Column,
-    starts: Starts,
+    pub(super) rows: u32,
+    pub(super) max_len: usize,
+    pub(super) codes: Column,
+    pub(super) starts: Starts,
     /// Bit `r` of level `d`: row `r` differs from row `r - 1` within its first `d + 1` codes. Only
-    /// levels where two rows share the `d` codes before; deeper states hold a single row.
-    splits: Vec<Bits>,
-    version: u64,
+    /// levels where some row does not; below these every row is a child of its own.
+    pub(super) splits: Vec<Bits<Section<u64>>>,
+    pub(super) version: u64,
 }
 
 impl Trie {
-    /// Indexes all identifiers of a table; [`Trie::version`] is then the table's.
-    ///
-    /// Errors: more than 2^32 - 1 identifiers or, with differing lengths, codes.
-    pub fn new(table: &SidTable) -> Result<Self> {
-        let mut ids: Vec<&[Code]> = Vec::with_capacity(table.n_rows());
-        ids.extend(table.sorted_rows().iter().map(|&r| table.sid(r as usize)));
-        ids.dedup();
-        Trie::build(&ids, table.version())
-    }
-
-    /// Indexes a set of identifiers in any order, as the candidates of one request; repeats count
-    /// once. The version is a hash of the set.
-    ///
-    /// Errors: an empty identifier, or more than [`Trie::new`] takes.
-    pub fn from_sids<'a>(sids: impl IntoIterator<Item = &'a [Code]>) -> Result<Self> {
-        let mut ids: Vec<&[Code]> = sids.into_iter().collect();
-        ids.sort_unstable();
-        ids.dedup();
-        if ids.first().is_some_and(|id| id.is_empty()) {
-            return Err(Error::input("prefix index: an identifier has no code"));
-        }
-        let mut version = seed::key(ids.len() as u64, "trie", 0);
-        for id in &ids {
-            version = seed::mix(version ^ id.len() as u64);
-            for &c in *id {
-                version = seed::mix(version.wrapping_add(u64::from(c) + 1));
-            }
-        }
-        Trie::build(&ids, version)
-    }
-
-    /// `ids` are sorted, distinct and not empty.
-    fn build(ids: &[&[Code]], version: u64) -> Result<Self> {
-        let rows = fits(ids.len(), "identifiers")?;
-        let max_len = ids.iter().map(|id| id.len()).max().unwrap_or(0);
-        let starts = if ids.iter().all(|id| id.len() == max_len) {
-            Starts::Fixed(max_len)
-        } else {
-            let total: usize = ids.iter().map(|id| id.len()).sum();
-            fits(total, "codes")?;
-            let mut starts = Vec::with_capacity(ids.len() + 1);
-            let mut at = 0u32;
-            starts.push(at);
-            for id in ids {
-                at += id.len() as u32;
-                starts.push(at);
-            }
-            Starts::Varying(starts)
-        };
-        let all = || ids.iter().flat_map(|id| id.iter().copied());
-        let codes = if all().all(|c| c <= Code::from(u16::MAX)) {
-            Column::Narrow(all().map(|c| c as u16).collect())
-        } else {
-            Column::Wide(all().collect())
-        };
-        // shared[r]: codes that row r has in common with row r - 1.
-        let mut shared = vec![0u32; ids.len()];
-        for (s, pair) in shared.iter_mut().skip(1).zip(ids.windows(2)) {
-            *s = pair[0].iter().zip(pair[1]).take_while(|(a, b)| a == b).count() as u32;
-        }
-        let deepest = shared.iter().copied().max().map_or(0, |m| m + 1);
-        let splits = (0..deepest)
-            .map(|level| Bits::new(ids.len(), |r| r == 0 || shared[r] <= level))
-            .collect();
-        Ok(Trie { rows, max_len, codes, starts, splits, version })
-    }
-
     /// Number of distinct identifiers M.
     pub fn len(&self) -> usize {
         self.rows as usize
@@ -157,7 +114,7 @@ impl Trie {
     /// Codes of the identifier at `row`, in sorted order; none outside the index.
     pub fn sid(&self, row: usize) -> impl Iterator<Item = Code> {
         let (start, end) = if row < self.len() { self.span(row) } else { (0, 0) };
-        (start..end).map(|i| self.codes.get(i))
+        (start..end.min(self.codes.len())).map(|i| self.codes.get(i))
     }
 
     /// The state after `prefix`, if an identifier begins with it.
@@ -200,10 +157,14 @@ impl Trie {
     }
 
     /// Where the codes of a row lie.
-    fn span(&self, row: usize) -> (usize, usize) {
+    pub(super) fn span(&self, row: usize) -> (usize, usize) {
         match &self.starts {
             Starts::Fixed(len) => (row * len, (row + 1) * len),
-            Starts::Varying(starts) => (starts[row] as usize, starts[row + 1] as usize),
+            Starts::Varying(starts) => match starts.get(row..row + 2) {
+                // In order, also in a file that was not verified.
+                Some(&[start, end]) => (start as usize, end.max(start) as usize),
+                _ => (0, 0),
+            },
         }
     }
 
@@ -230,8 +191,8 @@ impl Trie {
     /// Where the child that holds `row` ends; `hi` ends its parent, a prefix of `level` codes.
     pub(super) fn next_child(&self, level: usize, row: usize, hi: usize) -> usize {
         match self.splits.get(level) {
-            Some(splits) if hi - row > 1 => splits.next(row + 1, hi),
-            _ => hi,
+            Some(splits) => splits.next(row + 1, hi),
+            None => row + 1,
         }
     }
 
@@ -241,15 +202,6 @@ impl Trie {
         let ends_here = lo < hi && self.row_len(lo) <= depth;
         (lo + usize::from(ends_here), hi)
     }
-}
-
-fn fits(n: usize, what: &str) -> Result<u32> {
-    u32::try_from(n).map_err(|_| {
-        Error::input(format!(
-            "prefix index: {n} {what}, at most {} fit; split the catalogue",
-            u32::MAX
-        ))
-    })
 }
 
 impl Constraint for Trie {
@@ -301,7 +253,9 @@ pub(crate) fn partition(mut lo: usize, mut hi: usize, before: impl Fn(usize) -> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::build::fits;
     use super::*;
+    use sidereal_core::SidTable;
 
     fn codes(trie: &Trie, prefix: &[Code]) -> Vec<Code> {
         let mut out = Vec::new();
@@ -347,7 +301,7 @@ mod tests {
         let table = SidTable::new(3, CodeOrder::Sequence, rows).unwrap();
         let trie = Trie::new(&table).unwrap();
         assert_eq!((trie.version(), trie.len()), (table.version(), 2));
-        // Two ids that differ at once need one bitmap: 4 codes of 2 bytes, two words.
-        assert_eq!(trie.bytes(), 4 * 2 + 16);
+        // Two ids that differ at once need no bitmap: 4 codes of 2 bytes.
+        assert_eq!(trie.bytes(), 4 * 2);
     }
 }

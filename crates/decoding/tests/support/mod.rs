@@ -3,6 +3,8 @@
 // Each test file uses its part.
 #![allow(dead_code)]
 
+pub mod catalogues;
+
 use sidereal_core::seed::mix;
 use sidereal_core::{Code, Result};
 use sidereal_decoding::{CodeScorer, Hypothesis, Row};
