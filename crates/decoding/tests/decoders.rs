@@ -539,3 +539,50 @@ fn options_by_name() {
     let spec = named("best-of-n").with("draws", json!({"type": "annealed", "midpiont": 0.5}));
     assert!(refused(spec).contains("decoder.draws.midpiont"));
 }
+
+#[test]
+fn equal_mean_log_probabilities_tie_under_length_normalization() {
+    // One code of probability 1/2 against two of 1/2 each: the means agree.
+    let ids: [&[Code]; 2] = [&[0, 1], &[1]];
+    let index = Trie::from_sids(ids).unwrap();
+    let halves: Logit = |_, _, _| 0.0;
+    let decode = |name: &str, alpha: f64| {
+        let decoder = build(named(name).with("length_normalization", alpha).with("width", 50));
+        let mut scorer = TableScorer::new(&[0], &[2, 2], halves);
+        codes(&decoder.decode(&mut scorer, &[&index], &Run::quiet(0)).unwrap()[0])
+    };
+    for name in ["beam", "diverse-beam", "ancestral", "best-of-n", "exhaustive"] {
+        assert_eq!(decode(name, 0.0), [vec![1], vec![0, 1]], "{name}: the shorter wins");
+        assert_eq!(decode(name, 1.0), [vec![0, 1], vec![1]], "{name}: equal, so code order");
+    }
+}
+
+#[test]
+fn common_samples_of_a_peaked_model_repeat_and_a_beam_does_not() {
+    // ReRe: G = 16 and a top probability of .9.
+    let index = trie(&all_sequences(&[20]));
+    let peaked: Logit = |_, _, code| if code == 0 { 171f32.ln() } else { 0.0 };
+    let mean = |name: &str| {
+        let mut scorer = TableScorer::new(&[0; 500], &[20], peaked);
+        let decoder = build(named(name).with("width", 16));
+        let lists = decoder.decode(&mut scorer, &[&index], &Run::quiet(0)).unwrap();
+        lists.iter().map(|l| l.len() as f64 / 16.0).sum::<f64>() / 500.0
+    };
+    assert_eq!((mean("beam"), mean("annealed")), (1.0, 1.0));
+    // Exactly: (1 - .1^16 + 19 (1 - (1 - .1/19)^16)) / 16.
+    let rare = 19.0 * (1.0 - (1.0 - 0.1f64 / 19.0).powi(16));
+    let want = (1.0 + rare) / 16.0;
+    assert!((mean("ancestral") - want).abs() < 0.02 && want < 0.2, "{}", mean("ancestral"));
+}
+
+#[test]
+fn provenance_as_json() {
+    let draw = Draw { index: 3, copies: 2, log_prob: -0.5, weight: None };
+    let json = |p: Provenance| sidereal_core::serde_json::to_value(p).unwrap();
+    assert_eq!(json(Provenance::Beam), json!({"by": "beam"}));
+    assert_eq!(json(Provenance::Group { group: 1 }), json!({"by": "group", "group": 1}));
+    assert_eq!(
+        json(Provenance::Draw(draw)),
+        json!({"by": "draw", "index": 3, "copies": 2, "log_prob": -0.5, "weight": null})
+    );
+}
