@@ -15,6 +15,10 @@
 //! compares by dot product; a batch without times loses the time bias only (the reference loses the
 //! position bias too).
 
+mod candidates;
+
+pub use candidates::Candidates;
+
 use crate::dense::{Histories, last_states, target_rows};
 use crate::{Backbone, BackboneContext, Output};
 use sidereal_core::{Catalog, Entry, Error, Matrix, Result, options};

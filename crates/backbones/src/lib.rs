@@ -15,6 +15,7 @@ pub mod hstu;
 pub mod plain;
 pub mod recommend;
 pub mod sasrec;
+pub mod sets;
 pub mod tiger;
 
 mod dense;
@@ -22,6 +23,7 @@ mod transformer;
 
 pub use plain::{CandleBackbone, CandleContext};
 pub use recommend::{DenseRecommender, GenerativeRecommender, MostPopular};
+pub use sets::{QueryDecoder, SetModel, SetRecommender};
 
 use sidereal_core::{Catalog, Error, Matrix, Result, SidTable};
 use sidereal_decoding::CodeScorer;

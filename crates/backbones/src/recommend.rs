@@ -202,7 +202,7 @@ impl Recommender for MostPopular {
 }
 
 /// One row a request, with its user, and with its times where all requests have them.
-fn batch_of(builder: &BatchBuilder, requests: &[Request<'_>]) -> Result<Batch> {
+pub(crate) fn batch_of(builder: &BatchBuilder, requests: &[Request<'_>]) -> Result<Batch> {
     let mut batch = Batch::default();
     builder.clear(&mut batch);
     let timed = requests.iter().all(|r| r.times.is_some());
@@ -244,7 +244,7 @@ fn top_items(scores: &[f32], request: &Request<'_>, k: usize) -> Result<Response
 
 /// Answers in fixed groups on the run's threads, with progress; order and results do not depend on
 /// the number of threads.
-fn in_groups(
+pub(crate) fn in_groups(
     requests: &[Request<'_>],
     run: &Run<'_>,
     answer: impl Fn(u64, &[Request<'_>]) -> Result<Vec<Response>> + Sync,

@@ -46,10 +46,12 @@ pub mod diverse_beam;
 pub mod exhaustive;
 pub mod explain;
 mod frontier;
+pub mod multi_head;
 pub mod provenance;
 mod ranking;
 pub mod sampling;
 pub mod scorer;
+pub mod sets;
 mod softmax;
 mod top;
 
@@ -64,12 +66,14 @@ pub use constraints::{
 };
 pub use exhaustive::{Exhaustive, ExhaustiveOptions};
 pub use explain::{Path, Step, explain};
+pub use multi_head::{HeadMerge, MultiHead, MultiHeadOptions};
 pub use provenance::{Draw, Provenance};
 pub use sampling::{
     Ancestral, AncestralOptions, Annealed, AnnealedOptions, Replacement, StochasticBeam,
     StochasticBeamOptions,
 };
 pub use scorer::{CodeScorer, Row};
+pub use sets::{OrderFree, OrderFreeOptions, SetIndex, SetRow, SetScorer};
 
 use sidereal_core::{Catalog, Code, Result, Run};
 
@@ -128,5 +132,6 @@ pub fn register(catalog: &mut Catalog<dyn Decoder>) -> Result<()> {
     diverse_beam::register(catalog)?;
     sampling::register(catalog)?;
     best_of_n::register(catalog)?;
+    multi_head::register(catalog)?;
     exhaustive::register(catalog)
 }

@@ -9,6 +9,10 @@
 //! Deviations: none known from the research code beyond those of the attention kernel. Dropout on
 //! attention weights, which the reference accepts but never applies, does not exist.
 
+mod candidates;
+
+pub use candidates::{CandidateTimes, HistoryKeys};
+
 use crate::kernels::activation::Activation;
 use crate::kernels::dropout::Dropout;
 use crate::kernels::gemm::Write;
@@ -119,6 +123,9 @@ pub struct HstuState {
     /// Weights of the norms, which have none: ones, and zeros.
     ones: Vec<f32>,
     nothing: Vec<f32>,
+    /// Weights of candidates on a history, and on themselves.
+    weights: Vec<f32>,
+    own: Vec<f32>,
     /// Gradients of those, which nobody reads.
     unused: Vec<f32>,
     attention: Scratch,
@@ -181,8 +188,31 @@ impl HstuBlock {
         state: &mut HstuState,
         out: &mut [f32],
     ) {
+        let gate = self.shape.gate();
+        self.project(weights, x, rows, state);
+        // Rows outside of all spans have nothing to attend to.
+        zeros(&mut state.attended, rows * gate);
+        let [_, vp, qp, kp] = self.places();
+        let op = Place { ld: gate, offset: 0 };
+        let (x_fused, scratch) = (&state.after, &mut state.attention);
+        self.attention(weights, pass.times).forward(
+            pass.spans,
+            x_fused,
+            qp,
+            x_fused,
+            kp,
+            vp,
+            &mut state.attended,
+            op,
+            pass.threads,
+            scratch,
+        );
+        self.finish(weights, x, rows, pass, state, out);
+    }
+
+    /// U, V, Q and K of `rows` rows of `x` into `state.after`.
+    fn project(&self, weights: &[f32], x: &[f32], rows: usize, s: &mut HstuState) {
         let (d, gate, fused) = (self.shape.width, self.shape.gate(), self.shape.fused());
-        let s = state;
         s.ones.clear();
         s.ones.resize(d.max(gate), 1.0);
         zeros(&mut s.nothing, d.max(gate));
@@ -194,24 +224,20 @@ impl HstuBlock {
         s.after.clear();
         s.after.extend_from_slice(&s.before);
         Activation::Silu.forward(&mut s.after);
+    }
 
-        // Rows outside of all spans have nothing to attend to.
-        zeros(&mut s.attended, rows * gate);
-        let [up, vp, qp, kp] = self.places();
-        let op = Place { ld: gate, offset: 0 };
-        let (x_fused, scratch) = (&s.after, &mut s.attention);
-        self.attention(weights, pass.times).forward(
-            pass.spans,
-            x_fused,
-            qp,
-            x_fused,
-            kp,
-            vp,
-            &mut s.attended,
-            op,
-            pass.threads,
-            scratch,
-        );
+    /// The block's output from `state.attended`.
+    fn finish(
+        &self,
+        weights: &[f32],
+        x: &[f32],
+        rows: usize,
+        pass: &HstuPass<'_>,
+        s: &mut HstuState,
+        out: &mut [f32],
+    ) {
+        let gate = self.shape.gate();
+        let [up, ..] = self.places();
         size(&mut s.attended_stats, rows * 2);
         size(&mut s.attended_normed, rows * gate);
         layer_norm(

@@ -20,6 +20,7 @@ pub mod model;
 pub mod optim;
 pub mod parallel;
 pub mod params;
+pub mod retrieval;
 pub mod schedule;
 pub mod vector_file;
 

@@ -13,13 +13,11 @@
 
 use rayon::prelude::*;
 use sidereal_core::{Error, ItemId, Matrix, MatrixRef, Result, Run};
-use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
-use sidereal_nn::parallel::pool;
+pub use sidereal_nn::retrieval::ScoredItem;
+use sidereal_nn::retrieval::{scores_of, top_items};
 
 /// Queries of one task.
 const QUERIES: usize = 32;
-/// Items scored at a time.
-const ITEMS: usize = 1024;
 
 /// K vectors of width d for each of N items.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,15 +25,6 @@ pub struct ContinuousIds {
     /// `N x K d`: token after token.
     values: Matrix,
     slots: usize,
-}
-
-/// An item and its score.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ScoredItem {
-    /// The item.
-    pub item: ItemId,
-    /// Its score.
-    pub score: f32,
 }
 
 /// SETRec's weights of `slots` tokens: `1 - beta` for the first, `beta` for each of the others.
@@ -134,7 +123,7 @@ impl ContinuousIds {
         let width = self.values.cols();
         let rows = out.data_mut().par_chunks_mut((QUERIES * n).max(1));
         rows.zip(queries.data().par_chunks(QUERIES * width)).for_each(|(out, queries)| {
-            self.score(queries, 0, n, out);
+            scores_of(queries, self.values.data(), width, out);
         });
         Ok(out)
     }
@@ -151,25 +140,7 @@ impl ContinuousIds {
         run: &Run<'_>,
     ) -> Result<Vec<ScoredItem>> {
         let queries = self.weighted(queries, weights)?;
-        let (n, width) = (self.len(), self.values.cols());
-        let lists = |queries: &[f32]| {
-            let rows = queries.len() / width;
-            let mut best: Vec<Best> = (0..rows).map(|_| Best::new(k)).collect();
-            let mut scores = vec![0.0; rows * ITEMS];
-            for first in (0..n).step_by(ITEMS) {
-                run.check()?;
-                let count = ITEMS.min(n - first);
-                self.score(queries, first, count, &mut scores[..rows * count]);
-                for (best, scores) in best.iter_mut().zip(scores.chunks_exact(count)) {
-                    (first as u32..).zip(scores).for_each(|(item, &score)| best.offer(item, score));
-                }
-            }
-            Ok(best.into_iter().flat_map(Best::finish).collect::<Vec<_>>())
-        };
-        let chunks = queries.data().par_chunks(QUERIES * width);
-        let chunks =
-            pool(run.threads)?.install(|| chunks.map(lists).collect::<Result<Vec<_>>>())?;
-        Ok(chunks.concat())
+        Ok(top_items(queries.view(), self.values.view(), k, |_, _| true, run)?.into_items())
     }
 
     fn weighted(&self, queries: MatrixRef<'_>, weights: &[f32]) -> Result<Matrix> {
@@ -189,49 +160,6 @@ impl ContinuousIds {
             }
         }
         Ok(out)
-    }
-
-    fn score(&self, queries: &[f32], first: usize, count: usize, out: &mut [f32]) {
-        let width = self.values.cols();
-        let items = &self.values.data()[first * width..(first + count) * width];
-        let (a, b) = (Mat::rows(queries, width), Mat::rows(items, width).t());
-        gemm(queries.len() / width, count, width, a, b, out, count, Write::Set);
-    }
-}
-
-/// The best k, with a threshold that rises whenever twice as many have come.
-struct Best {
-    k: usize,
-    kept: Vec<ScoredItem>,
-    threshold: f32,
-}
-
-impl Best {
-    fn new(k: usize) -> Self {
-        Best { k, kept: Vec::new(), threshold: f32::NEG_INFINITY }
-    }
-
-    /// Items come in ascending order: an equal score comes too late.
-    fn offer(&mut self, item: u32, score: f32) {
-        if self.kept.len() < self.k || score > self.threshold {
-            self.kept.push(ScoredItem { item: ItemId(item), score });
-            if self.kept.len() >= 2 * self.k + 32 {
-                self.cut();
-            }
-        }
-    }
-
-    fn cut(&mut self) {
-        self.kept.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
-        self.kept.truncate(self.k);
-        if let Some(last) = self.kept.last().filter(|_| self.kept.len() == self.k) {
-            self.threshold = last.score;
-        }
-    }
-
-    fn finish(mut self) -> Vec<ScoredItem> {
-        self.cut();
-        self.kept
     }
 }
 
