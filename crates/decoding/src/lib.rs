@@ -58,12 +58,11 @@ mod top;
 pub use beam::{Beam, BeamOptions, FreeBeam};
 pub use best_of_n::{BestOfN, BestOfNOptions, Reward};
 pub use constraint::{Branch, Constraint, State, Unconstrained, accepts_sid};
-pub use constraints::{ItemIndex, Rows, Subset, Trie, Without};
-pub use diverse_beam::{DiverseBeam, DiverseBeamOptions};
 pub use constraints::{
     Both, Changes, FmIndex, ItemIndex, LiveIndex, Occurrence, Place, Rows, SetIndex, Subset, Trie,
     Verify, Without,
 };
+pub use diverse_beam::{DiverseBeam, DiverseBeamOptions};
 pub use exhaustive::{Exhaustive, ExhaustiveOptions};
 pub use explain::{Path, Step, explain};
 pub use multi_head::{HeadMerge, MultiHead, MultiHeadOptions};
@@ -73,7 +72,7 @@ pub use sampling::{
     StochasticBeamOptions,
 };
 pub use scorer::{CodeScorer, Row};
-pub use sets::{OrderFree, OrderFreeOptions, SetIndex, SetRow, SetScorer};
+pub use sets::{OrderFree, OrderFreeOptions, PostingLists, SetRow, SetScorer};
 
 use sidereal_core::{Catalog, Code, Result, Run};
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sidereal_core::{Code, CodeOrder, ItemId, Result, Run, SidTable, seed};
 use sidereal_decoding::sets::{Merge, Next};
 use sidereal_decoding::{
-    Hypothesis, ItemIndex, OrderFree, OrderFreeOptions, Provenance, Rows, SetIndex, SetRow,
+    Hypothesis, ItemIndex, OrderFree, OrderFreeOptions, PostingLists, Provenance, Rows, SetRow,
     SetScorer,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,17 +103,21 @@ fn bag(salt: u64, prefix: &[Member], m: u32, code: Code) -> f32 {
     ordered(salt, &sorted, m, code)
 }
 
-fn index(sids: &[Vec<Code>], order: CodeOrder) -> SetIndex {
+fn index(sids: &[Vec<Code>], order: CodeOrder) -> PostingLists {
     let rows = sids.iter().enumerate().map(|(i, s)| (ItemId(i as u32), s.as_slice()));
     let table = SidTable::new(sids.len(), order, rows).unwrap();
-    SetIndex::new(&ItemIndex::new(Arc::new(table)).unwrap()).unwrap()
+    PostingLists::new(&ItemIndex::new(Arc::new(table)).unwrap()).unwrap()
 }
 
 fn decoder(options: OrderFreeOptions) -> OrderFree {
     OrderFree::new(options).unwrap()
 }
 
-fn decode(options: OrderFreeOptions, toy: &mut dyn SetScorer, index: &SetIndex) -> Vec<Hypothesis> {
+fn decode(
+    options: OrderFreeOptions,
+    toy: &mut dyn SetScorer,
+    index: &PostingLists,
+) -> Vec<Hypothesis> {
     let lists = decoder(options).decode(toy, index, &[Rows::all(index.len())], &Run::quiet(0));
     lists.unwrap().remove(0)
 }

@@ -11,7 +11,7 @@ use sidereal_core::{Code, Error, Result};
 
 /// Identifiers of one length, seen as sets.
 #[derive(Debug, Clone)]
-pub struct SetIndex {
+pub struct PostingLists {
     rows: usize,
     columns: Vec<Column>,
 }
@@ -53,7 +53,7 @@ impl Column {
     }
 }
 
-impl SetIndex {
+impl PostingLists {
     /// Sees the identifiers of `index` as sets of one code a codebook.
     ///
     /// Errors: identifiers of several lengths.
@@ -74,7 +74,7 @@ impl SetIndex {
                 )));
             }
         }
-        Ok(SetIndex { rows, columns: codes.into_iter().map(Column::new).collect() })
+        Ok(PostingLists { rows, columns: codes.into_iter().map(Column::new).collect() })
     }
 
     /// Number of identifiers R.
@@ -136,10 +136,10 @@ mod tests {
     use sidereal_core::{CodeOrder, ItemId, SidTable};
     use std::sync::Arc;
 
-    fn index(sids: &[Vec<Code>], order: CodeOrder) -> Result<SetIndex> {
+    fn index(sids: &[Vec<Code>], order: CodeOrder) -> Result<PostingLists> {
         let rows = sids.iter().enumerate().map(|(i, s)| (ItemId(i as u32), s.as_slice()));
         let table = SidTable::new(sids.len(), order, rows).unwrap();
-        SetIndex::new(&ItemIndex::new(Arc::new(table)).unwrap())
+        PostingLists::new(&ItemIndex::new(Arc::new(table)).unwrap())
     }
 
     #[test]

@@ -12,6 +12,6 @@ mod paths;
 pub mod pruning;
 pub mod scorer;
 
-pub use index::SetIndex;
+pub use index::PostingLists;
 pub use order_free::{Merge, Next, OrderFree, OrderFreeOptions};
 pub use scorer::{SetRow, SetScorer};

@@ -25,7 +25,7 @@
 use super::paths::{Extension, Head, OPEN, Paths, open_books, root};
 use super::pruning::{LogProbs, normalise, reordered};
 use super::scorer::Layout;
-use super::{SetIndex, SetRow, SetScorer};
+use super::{PostingLists, SetRow, SetScorer};
 use crate::provenance::Provenance;
 use crate::ranking::{Finished, Found, Ranking, check_logits};
 use crate::softmax::log_sum_exp;
@@ -127,7 +127,7 @@ impl OrderFree {
     pub fn decode(
         &self,
         scorer: &mut dyn SetScorer,
-        index: &SetIndex,
+        index: &PostingLists,
         allowed: &[Rows],
         run: &Run<'_>,
     ) -> Result<Vec<Vec<Hypothesis>>> {
@@ -177,7 +177,7 @@ impl OrderFree {
 
     fn roots(
         &self,
-        index: &SetIndex,
+        index: &PostingLists,
         allowed: &[Rows],
         requests: usize,
         books: usize,
@@ -213,7 +213,7 @@ impl OrderFree {
         &self,
         paths: &Paths,
         own: std::ops::Range<usize>,
-        index: &SetIndex,
+        index: &PostingLists,
         layout: &Layout,
         step: usize,
         b: &mut Buffers,
@@ -359,7 +359,7 @@ impl OrderFree {
 ///
 /// Errors: a code that the model does not score.
 fn distinct_codes(
-    index: &SetIndex,
+    index: &PostingLists,
     rows: &[u32],
     codebook: usize,
     layout: &Layout,

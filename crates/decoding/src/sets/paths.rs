@@ -1,6 +1,6 @@
 //! Live paths of order-free decoding, in flat columns.
 
-use super::{SetIndex, SetRow};
+use super::{PostingLists, SetRow};
 use sidereal_core::Code;
 
 /// Marks a codebook that a path has not used.
@@ -69,7 +69,7 @@ impl Paths {
         e: &Extension,
         step: usize,
         books: usize,
-        index: &SetIndex,
+        index: &PostingLists,
         next: &mut Paths,
     ) {
         let path = e.path as usize;

@@ -13,7 +13,7 @@
 
 use super::paths::{Paths, root};
 use super::scorer::Layout;
-use super::{SetIndex, SetRow, SetScorer};
+use super::{PostingLists, SetRow, SetScorer};
 use crate::Rows;
 use crate::ranking::check_logits;
 use crate::softmax::log_sum_exp;
@@ -29,7 +29,7 @@ pub(crate) struct LogProbs<'a> {
 
 impl LogProbs<'_> {
     /// Log-probability of an identifier's codes in the codebooks of `open`.
-    fn of(&self, index: &SetIndex, row: u32, open: &[usize]) -> f64 {
+    fn of(&self, index: &PostingLists, row: u32, open: &[usize]) -> f64 {
         let of_book = |&m: &usize| match self.layout.place(m, index.code(row, m)) {
             Some(place) => f64::from(self.layout.part(self.row, m)[place]) - self.lse[m],
             None => f64::NEG_INFINITY,
@@ -38,7 +38,7 @@ impl LogProbs<'_> {
     }
 
     /// The best completion among `rows`, ties to the first, and its mean log-probability.
-    pub fn best(&self, index: &SetIndex, rows: &[u32], open: &[usize]) -> Option<Completion> {
+    pub fn best(&self, index: &PostingLists, rows: &[u32], open: &[usize]) -> Option<Completion> {
         let better = |a: Completion, b: Completion| if b.mean > a.mean { b } else { a };
         rows.iter()
             .map(|&row| Completion {
@@ -82,7 +82,7 @@ pub(super) fn normalise(
 pub(super) fn reordered(
     paths: &Paths,
     scorer: &mut dyn SetScorer,
-    index: &SetIndex,
+    index: &PostingLists,
     layout: &Layout,
     allowed: &[Rows],
     eta: u32,
