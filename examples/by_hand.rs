@@ -92,7 +92,7 @@ fn main() -> Result<()> {
         lists.push_response(response);
         truth.push(test.target(c))?;
     }
-    let context = EvalContext { n_items: data.items.len(), popularity: &popularity };
+    let context = EvalContext::new(data.items.len(), &popularity);
     let recall = Recall::new(CutOff { k: 10 })?.evaluate(&lists, &truth, &context)?;
     let best = &data.report.extras["optimum"]["recall@10"]["expected"];
     println!("recall@10 {:.3}, best possible {:.3}", recall.value, best.as_f64().unwrap_or(0.0));

@@ -79,6 +79,7 @@ fn values_outside_their_range() {
         (&["evaluate.metrics=[\"recall@0\"]"], &["evaluate.metrics", "recall@0"]),
         (&["evaluate.metrics=[\"mrr@5\", \"mrr@5\"]"], &["evaluate.metrics", "twice"]),
         (&["evaluate.metrics=[3]"], &["evaluate.metrics", "3"]),
+        (&["evaluate.select=ild-vectors@5"], &["evaluate.select", "item vectors"]),
         (&["evaluate.select=best"], &["best", "recall"]),
         (&["data.users=0"], &["data.users", "0"]),
         (&["data.stay=2.0"], &["data.stay", "2"]),

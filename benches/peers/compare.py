@@ -37,6 +37,8 @@ COMPARISONS = {
     "hstu-2048": (["hstu.py", "--length", "2048"], ["hstu", "--length", "2048"], "torch {v} eager"),
     "hstu-8192": (["hstu.py", "--length", "8192"], ["hstu", "--length", "8192"], "torch {v} eager"),
     "hstu-sdpa-8192": (["hstu.py", "--length", "8192", "--softmax"], ["hstu", "--length", "8192", "--softmax"], "torch {v} scaled_dot_product_attention"),
+    "metrics-ranx": (["metrics.py", "--ranx", "--users", "{rows}"], ["metrics", "--users", "{rows}"], "ranx {v}"),
+    "metrics-numpy": (["metrics.py", "--users", "{rows}"], ["metrics", "--users", "{rows}"], "numpy {v}"),
     "rq-kmeans-fit-torch": (["quantize.py", "--rows", "{rows}", "--draw", "{draw}"], ["quantize", "--task", "fit", "--rows", "{rows}"], "torch {v} eager"),
     "rq-kmeans-fit-faiss": (["quantize.py", "--peer", "faiss", "--rows", "{rows}", "--draw", "{draw}"], ["quantize", "--task", "fit", "--rows", "{rows}"], "faiss {v}"),
     "rq-assign-torch": (["quantize.py", "--task", "assign", "--rows", "{rows}"], ["quantize", "--task", "assign", "--rows", "{rows}"], "torch {v} eager"),
@@ -131,7 +133,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help="comparisons; all when none is given")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rows", type=int, default=100_000, help="vectors of rq-*; a million takes 9 GB")
+    parser.add_argument("--rows", type=int, default=100_000, help="vectors of rq-*, where a million takes 9 GB, or lists of metrics-*")
     parser.add_argument("--draw", type=int, default=5, help="which rows the fits of rq-kmeans start from")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     args = parser.parse_args()

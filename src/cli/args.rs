@@ -140,13 +140,31 @@ pub enum TestName {
 #[derive(Debug, Args)]
 pub struct EvaluateArguments {
     /// The run folder
-    #[arg(value_name = "RUN")]
-    pub folder: PathBuf,
+    #[arg(value_name = "RUN", required_unless_present = "lists", conflicts_with = "lists")]
+    pub folder: Option<PathBuf>,
     /// Overrides a key of [decoder] or [evaluate]
-    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment, conflicts_with = "lists")]
     pub set: Vec<String>,
     #[command(flatten)]
+    pub lists: ListsArguments,
+    #[command(flatten)]
     pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct ListsArguments {
+    /// Ranked lists of any program instead of a run: a TREC run, CSV, RecBole's or MiniOneRec's
+    #[arg(long, value_name = "FILE")]
+    pub lists: Option<PathBuf>,
+    /// What is relevant: qrels, CSV, RecBole's or MiniOneRec's
+    #[arg(long, value_name = "FILE", requires = "lists", conflicts_with = "data")]
+    pub truth: Option<PathBuf>,
+    /// An experiment, whose test cases are what is relevant
+    #[arg(long, value_name = "FILE.toml", requires = "lists")]
+    pub data: Option<PathBuf>,
+    /// Metrics of the lists, as in ndcg@10,epc@10
+    #[arg(long, value_name = "NAME@K", value_delimiter = ',', requires = "lists")]
+    pub metrics: Vec<String>,
 }
 
 #[derive(Debug, Args)]

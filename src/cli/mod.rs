@@ -14,6 +14,7 @@ mod charts;
 mod components;
 mod data;
 mod evaluate;
+mod evaluate_lists;
 mod interrupt;
 mod output;
 mod quantize;

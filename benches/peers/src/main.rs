@@ -6,6 +6,7 @@ mod causal;
 mod data;
 mod embed;
 mod hstu;
+mod metrics;
 mod quantize;
 mod rqvae;
 mod tiger;
@@ -57,6 +58,12 @@ enum Arm {
         #[arg(long)]
         softmax: bool,
     },
+    /// Accuracy of ranked lists.
+    Metrics {
+        /// Lists.
+        #[arg(long, default_value_t = 100_000)]
+        users: usize,
+    },
     /// Residual k-means.
     Quantize {
         /// What is timed.
@@ -82,6 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let peer = if softmax { hstu::Peer::Softmax } else { hstu::Peer::Plain };
             hstu::run(&work, threads, length, peer)
         }
+        Arm::Metrics { users } => metrics::run(&work, threads, users),
         Arm::Quantize { task, rows } => quantize::run(&work, threads, task, rows),
     }
 }

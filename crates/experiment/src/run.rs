@@ -89,6 +89,7 @@ pub fn run(
 
     let data = data::data(&cx)?;
     stages.done("data", data.reused);
+    evaluation::classes(&cx, &data)?;
     files::write_json(&folder.path("data.json"), &data_tree(&data))?;
 
     let subject = match evaluation::baseline(&cx) {

@@ -1,6 +1,8 @@
 //! Recommendations for evaluation cases, in pieces that bound the memory.
 
-use sidereal_core::{Event, ItemId, RankedLists, Recommender, Request, Result, Run, Silent};
+use sidereal_core::{
+    Event, ItemId, RankedLists, Recommender, Request, Result, Run, Sequences, Silent,
+};
 use sidereal_data::EvalSet;
 use sidereal_metrics::Truth;
 
@@ -51,6 +53,13 @@ impl<'a> Cases<'a> {
         self.set.target(self.index(c))
     }
 
+    /// Histories of all cases, without times.
+    pub fn histories(&self) -> Sequences {
+        let mut histories = Sequences::default();
+        (0..self.len()).for_each(|c| histories.push(self.set.history(self.index(c))));
+        histories
+    }
+
     /// Relevant items of all cases.
     pub fn truth(&self) -> Result<Truth> {
         let mut truth = Truth::new();
@@ -95,7 +104,7 @@ pub fn answers(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidereal_core::{Sequences, UserId};
+    use sidereal_core::UserId;
 
     fn set() -> EvalSet {
         let mut histories = Sequences::default();
@@ -116,6 +125,7 @@ mod tests {
         assert_eq!(cases.request(1).exclude, [2, 3].map(ItemId));
         assert_eq!(cases.targets(1), [ItemId(4)]);
         assert_eq!(cases.truth().unwrap().len(), 4);
+        assert_eq!(cases.histories().items(UserId(1)), [2, 3].map(ItemId));
         assert!(Cases::all(&set, false).request(3).exclude.is_empty());
         assert_eq!(Cases::some(&set, 99, false).len(), 10);
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sidereal_backbones::{Backbone, DenseRecommender, GenerativeRecommender};
 use sidereal_core::{Error, Recommender, Result, Run, SidTable, Silent};
 use sidereal_decoding::{Beam, BeamOptions};
-use sidereal_metrics::{Direction, EvalContext, Metric};
+use sidereal_metrics::{Classes, Direction, EvalContext, Metric, Need};
 use sidereal_nn::{Batch, BatchBuilder, Model, Objective, ObjectiveInput, Pass, Terms};
 use sidereal_train::{Goal, Validate};
 use std::sync::Arc;
@@ -107,15 +107,27 @@ impl<'a> Validation<'a> {
         let answers = scoring::answers(recommender.as_ref(), &self.cases(), k, &quiet, "validate")?;
         drop(recommender);
         self.shadow = Some(shadow);
-        let context = EvalContext {
-            n_items: self.data.dataset.items.len(),
-            popularity: &self.data.popularity,
+        let (cases, evaluate) = (self.cases(), &self.plan.evaluate);
+        let all = || evaluate.metrics.iter().map(AsRef::as_ref).chain([choosing]);
+        let read = |need: Need| all().any(|m| m.needs().contains(&need));
+        let classes = match read(Need::Categories) {
+            true => self.data.dataset.items.column("categories").map(Classes::of_column),
+            false => None,
         };
-        let truth = self.cases().truth()?;
+        let histories = read(Need::Histories).then(|| cases.histories());
+        let context = EvalContext {
+            train: Some(&self.data.train),
+            histories: histories.as_ref(),
+            categories: classes.as_ref(),
+            ..EvalContext::new(self.data.dataset.items.len(), &self.data.popularity)
+        };
+        let truth = cases.truth()?;
         let value = |m: &dyn Metric| m.evaluate(&answers.lists, &truth, &context).map(|s| s.value);
         let mut values = vec![(choosing.name(), value(choosing)?)];
         // The others are for the log. Lists are as long as the validating beam is wide.
+        // No vectors of the encoder are kept while a model trains.
         let others = self.plan.evaluate.metrics.iter().filter(|m| m.name() != choosing.name());
+        let others = others.filter(|m| !m.needs().contains(&Need::Vectors));
         for metric in others {
             values.push((metric.name(), value(metric.as_ref())?));
         }

@@ -1,32 +1,18 @@
-//! HitRate@k = 1 if any target is in the first k items, else 0; mean over requests.
+//! HitRate@k = 1 if any target is among the first k items, else 0; mean over requests.
 
-use crate::metric::mean_over_requests;
-use crate::{CutOff, Direction, EvalContext, Metric, Score, Truth};
-use sidereal_core::{RankedLists, Result};
+use crate::metric::at_k;
+use crate::{Form, Formula, Judged};
 
-/// Hit rate at a cut-off; equals Recall where every request has one target.
-#[derive(Debug, Clone)]
-pub struct HitRate {
-    k: usize,
+at_k! {
+    /// Share of requests with a hit.
+    HitRate, "hit-rate", HigherIsBetter, [],
+    |name: &str, k, _| Ok(Form::mean(name, k, HitAt))
 }
 
-impl HitRate {
-    /// Fails when `k` is 0.
-    pub fn new(options: CutOff) -> Result<Self> {
-        Ok(HitRate { k: options.checked("hit-rate")? })
-    }
-}
+struct HitAt;
 
-impl Metric for HitRate {
-    fn name(&self) -> String {
-        format!("hit-rate@{}", self.k)
-    }
-
-    fn direction(&self) -> Direction {
-        Direction::HigherIsBetter
-    }
-
-    fn evaluate(&self, lists: &RankedLists, truth: &Truth, ctx: &EvalContext<'_>) -> Result<Score> {
-        mean_over_requests(lists, truth, ctx, self.k, |ranks, _| f64::from(!ranks.is_empty()))
+impl Formula for HitAt {
+    fn values(&self, judged: &Judged<'_>, cut_offs: &[usize], values: &mut [f64]) {
+        judged.over_hits(cut_offs, values, 0.0, |hit, _, _| *hit = 1.0, |hit, _| *hit);
     }
 }

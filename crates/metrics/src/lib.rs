@@ -2,11 +2,13 @@
 //!
 //! A [`Metric`] reads the ranked lists of all requests ([`RankedLists`]) and the items that should
 //! have been in them ([`Truth`]) and gives a [`Score`]: a mean and, where the metric has one, the
-//! value of every request, which significance tests and [`breakdown`] need.
+//! value of every request, which significance tests and [`breakdown`] need. A [`Panel`] computes
+//! many metrics in one pass, in blocks, on threads and in shards, always to the same bits.
 //!
 //! Two rules hold for every metric here:
 //! - **Repeats do not count.** An item that a list holds twice counts at its first place and the
-//!   items behind the repeat move up, so that Recall and NDCG never exceed 1.
+//!   items behind the repeat move up, so that Recall and NDCG never exceed 1. The one exception is
+//!   `pass@k`, whose lists are bags of samples.
 //! - **Every request has a target.** [`Truth::push`] refuses an empty target set, so that a mean is
 //!   never silently taken over fewer users than were asked.
 //!
@@ -22,67 +24,65 @@
 //! lists.push([4, 2, 7].map(ItemId));
 //! let mut truth = Truth::new();
 //! truth.push(&[ItemId(2)])?;
-//! let context = EvalContext { n_items: 8, popularity: &[1; 8] };
+//! let context = EvalContext::new(8, &[1; 8]);
 //! let score = ndcg.evaluate(&lists, &truth, &context)?;
 //! assert_eq!(score.value, 1.0 / 3f64.log2());
 //! # Ok(())
 //! # }
 //! ```
 
+mod auc;
 pub mod breakdown;
-mod coverage;
+mod classes;
+pub mod content;
+pub mod evidence;
+pub mod exposure;
+mod f1;
+mod form;
 mod hit_rate;
+mod item_groups;
+mod judged;
+pub mod lists;
+mod map;
 mod metric;
+mod micro;
 mod mrr;
 mod ndcg;
+mod panel;
+mod pass_at_k;
+pub mod popularity;
+mod precision;
+mod r_precision;
 mod ranks;
 mod recall;
+mod register;
+pub mod sampled;
+pub mod statistics;
+mod sum;
 mod sweep;
+pub mod text;
 mod truth;
 
-pub use coverage::Coverage;
+pub use auc::{Auc, Gauc, auc, gauc};
+pub use classes::Classes;
+pub use exposure::Coverage;
+pub use f1::F1;
+pub use form::{Counter, Figure, Form, Formula, Reads};
 pub use hit_rate::HitRate;
-pub use metric::{CutOff, Direction, EvalContext, Metric, Score};
+pub use item_groups::recall_by_item_group;
+pub use judged::Judged;
+pub use map::{Map, MapElliot, MapTrec};
+pub use metric::{CutOff, Direction, EvalContext, Metric, Need, Score};
+pub use micro::{PrecisionMicro, RecallMicro};
 pub use mrr::Mrr;
-pub use ndcg::Ndcg;
+pub use ndcg::{Ndcg, NdcgExponential, NdcgLinear};
+pub use panel::{Keep, Panel, Tally, evaluate_all};
+pub use pass_at_k::{PassAtK, pass_at_k};
+pub use precision::Precision;
+pub use r_precision::RPrecision;
 pub use recall::Recall;
+pub use register::register;
 pub use sidereal_core::RankedLists;
+pub use sum::Sum;
 pub use sweep::{Accuracy, sweep};
 pub use truth::Truth;
-
-use sidereal_core::{Catalog, Entry, Result};
-
-/// Registers every metric of this crate.
-pub fn register(catalog: &mut Catalog<dyn Metric>) -> Result<()> {
-    let origin = env!("CARGO_PKG_NAME");
-    catalog.add(Entry::new(
-        "recall",
-        origin,
-        "Share of a request's targets among its first k items.",
-        |o: CutOff, _: &()| Ok(Box::new(Recall::new(o)?) as Box<dyn Metric>),
-    ))?;
-    catalog.add(Entry::new(
-        "ndcg",
-        origin,
-        "Normalised discounted cumulative gain with binary relevance (Järvelin and Kekäläinen 2002).",
-        |o: CutOff, _: &()| Ok(Box::new(Ndcg::new(o)?) as Box<dyn Metric>),
-    ))?;
-    catalog.add(Entry::new(
-        "hit-rate",
-        origin,
-        "Share of requests with at least one target among the first k items.",
-        |o: CutOff, _: &()| Ok(Box::new(HitRate::new(o)?) as Box<dyn Metric>),
-    ))?;
-    catalog.add(Entry::new(
-        "mrr",
-        origin,
-        "Mean reciprocal rank of the first target, 0 beyond rank k.",
-        |o: CutOff, _: &()| Ok(Box::new(Mrr::new(o)?) as Box<dyn Metric>),
-    ))?;
-    catalog.add(Entry::new(
-        "coverage",
-        origin,
-        "Share of the catalogue that appears in the first k items of at least one list.",
-        |o: CutOff, _: &()| Ok(Box::new(Coverage::new(o)?) as Box<dyn Metric>),
-    ))
-}

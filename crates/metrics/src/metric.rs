@@ -1,11 +1,13 @@
 //! What a metric is: lists and truth in, a directed score out.
 
-use crate::Truth;
-use crate::ranks::RankFinder;
+use crate::{Classes, Form, Panel, Sum, Truth};
 use serde::{Deserialize, Serialize};
-use sidereal_core::{Error, RankedLists, Result};
+use sidereal_core::{Error, MatrixRef, RankedLists, Result, Sequences};
 
 /// A number that says how good all lists are together.
+///
+/// A metric implements [`Metric::form`], which streams, merges and shares the pass over the lists
+/// with other metrics, or [`Metric::evaluate`] alone.
 pub trait Metric: Send + Sync {
     /// Name with its cut-off, as in `recall@10`; a non-standard formula has a non-standard name.
     fn name(&self) -> String;
@@ -13,14 +15,32 @@ pub trait Metric: Send + Sync {
     /// Which way is better.
     fn direction(&self) -> Direction;
 
-    /// Scores R lists against R target sets. Fails when the two differ in number, when there is no
-    /// request, or when an item is outside the catalogue.
+    /// What it reads beside lists, truth, catalogue size and popularity, so that a run can refuse
+    /// a metric before it trains.
+    fn needs(&self) -> &'static [Need] {
+        &[]
+    }
+
+    /// The metric as a mean of a formula or as sums of counts; none for metrics that only know
+    /// [`Metric::evaluate`]. Fails when the context lacks what it needs.
+    fn form<'a>(&self, context: &EvalContext<'a>) -> Result<Option<Form<'a>>> {
+        let _ = context;
+        Ok(None)
+    }
+
+    /// Scores R lists against R target sets, with the value of every request. Fails when the two
+    /// differ in number, when there is no request, when an item is outside the catalogue or when
+    /// the context lacks what the metric needs.
     fn evaluate(
         &self,
         lists: &RankedLists,
         truth: &Truth,
         context: &EvalContext<'_>,
-    ) -> Result<Score>;
+    ) -> Result<Score> {
+        let none = || Error::mismatch(format!("`{}` has neither form nor evaluate", self.name()));
+        let panel = Panel::of(vec![self.form(context)?.ok_or_else(none)?], context.n_items);
+        panel.evaluate(lists, truth, 1)?.pop().ok_or_else(none)
+    }
 }
 
 /// Which way is better.
@@ -44,14 +64,98 @@ impl Direction {
     }
 }
 
+/// What a metric may need beside lists, truth, catalogue size and popularity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Training histories of all users.
+    Train,
+    /// What the user of each request had before.
+    Histories,
+    /// Categories of the items.
+    Categories,
+    /// A vector an item.
+    Vectors,
+}
+
+impl Need {
+    /// In words, for errors.
+    pub fn what(self) -> &'static str {
+        match self {
+            Need::Train => "the training histories of all users",
+            Need::Histories => "the histories of the requests",
+            Need::Categories => "item categories",
+            Need::Vectors => "item vectors",
+        }
+    }
+}
+
 /// What metrics may know beside lists and truth.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct EvalContext<'a> {
     /// Number of items N of the catalogue.
     pub n_items: usize,
     /// Training interactions of each item, N values. The metrics of this crate that do not look at
     /// popularity accept any length.
     pub popularity: &'a [u32],
+    /// Training histories of all users.
+    pub train: Option<&'a Sequences>,
+    /// What the user of each request had before: row r belongs to request r.
+    pub histories: Option<&'a Sequences>,
+    /// Categories of the N items.
+    pub categories: Option<&'a Classes>,
+    /// Vectors of the items, shape `N x D`.
+    pub vectors: Option<MatrixRef<'a>>,
+}
+
+impl<'a> EvalContext<'a> {
+    /// A catalogue of `n_items` with training interactions of each item, and nothing else.
+    pub fn new(n_items: usize, popularity: &'a [u32]) -> Self {
+        EvalContext { n_items, popularity, ..EvalContext::default() }
+    }
+
+    /// Training histories, or an error that names the metric.
+    pub fn train(&self, metric: &str) -> Result<&'a Sequences> {
+        self.train.ok_or_else(|| missing(metric, Need::Train))
+    }
+
+    /// Histories of the requests, or an error that names the metric.
+    pub fn histories(&self, metric: &str) -> Result<&'a Sequences> {
+        self.histories.ok_or_else(|| missing(metric, Need::Histories))
+    }
+
+    /// Categories, or an error that names the metric.
+    pub fn categories(&self, metric: &str) -> Result<&'a Classes> {
+        let found = self.categories.ok_or_else(|| missing(metric, Need::Categories))?;
+        self.one_an_item(metric, found.len(), "categories")?;
+        Ok(found)
+    }
+
+    /// Vectors, or an error that names the metric.
+    pub fn vectors(&self, metric: &str) -> Result<MatrixRef<'a>> {
+        let found = self.vectors.ok_or_else(|| missing(metric, Need::Vectors))?;
+        self.one_an_item(metric, found.rows(), "vectors")?;
+        Ok(found)
+    }
+
+    /// Popularity with its length checked.
+    pub fn popularity(&self, metric: &str) -> Result<&'a [u32]> {
+        self.one_an_item(metric, self.popularity.len(), "popularity")?;
+        Ok(self.popularity)
+    }
+
+    fn one_an_item(&self, metric: &str, rows: usize, what: &str) -> Result<()> {
+        if rows != self.n_items {
+            let n = self.n_items;
+            let message = format!("`{metric}`: {what} of {rows} items for a catalogue of {n}");
+            return Err(Error::mismatch(message));
+        }
+        Ok(())
+    }
+}
+
+/// The error of a metric that lacks something.
+pub(crate) fn missing(metric: &str, need: Need) -> Error {
+    Error::mismatch(format!("metric `{metric}` needs {}, which were not given", need.what()))
 }
 
 /// The value of a metric.
@@ -64,10 +168,11 @@ pub struct Score {
 }
 
 impl Score {
-    /// The mean of per-request values, summed in request order in f64; NaN for no values.
+    /// The mean of per-request values, summed exactly (see [`Sum`]); NaN for no values.
     pub fn mean_of(per_user: Vec<f64>) -> Self {
-        let value = per_user.iter().sum::<f64>() / per_user.len() as f64;
-        Score { value, per_user: Some(per_user) }
+        let mut sum = Sum::default();
+        per_user.iter().for_each(|&v| sum.add(v));
+        Score { value: sum.value() / per_user.len() as f64, per_user: Some(per_user) }
     }
 }
 
@@ -92,56 +197,52 @@ impl CutOff {
     }
 }
 
-/// Whether lists, truth and catalogue fit together.
-pub(crate) fn check(lists: &RankedLists, truth: &Truth, n_items: usize) -> Result<()> {
-    if lists.len() != truth.len() {
-        return Err(Error::mismatch(format!(
-            "{} ranked lists for {} target sets",
-            lists.len(),
-            truth.len()
-        )));
-    }
-    if lists.is_empty() {
-        return Err(Error::input(
-            "no request to evaluate: expected at least one user with a target",
-        ));
-    }
-    for (what, request, items) in lists
-        .iter()
-        .enumerate()
-        .map(|(r, l)| ("ranked list", r, l))
-        .chain((0..truth.len()).map(|r| ("target set", r, truth.get(r))))
-    {
-        // A fold without early exit, because it compiles to vector code.
-        let largest = items.iter().fold(0, |m, i| m.max(i.0));
-        if !items.is_empty() && largest as usize >= n_items {
-            return Err(Error::mismatch(format!(
-                "{what} {request} holds item {largest}, outside the catalogue of {n_items} items"
-            )));
+/// A metric with a cut-off and no other option: `$form` makes the formula, or counter and score,
+/// from the context.
+macro_rules! at_k {
+    ($(#[$doc:meta])* $type:ident, $name:literal, $direction:ident, $needs:expr, $form:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $type {
+            k: usize,
         }
-    }
-    Ok(())
-}
 
-/// A mean over requests: `value` sees the 0-based ranks of the targets that were found (ascending,
-/// all below `k`) and the number of targets.
-pub(crate) fn mean_over_requests(
-    lists: &RankedLists,
-    truth: &Truth,
-    context: &EvalContext<'_>,
-    k: usize,
-    value: impl Fn(&[u32], usize) -> f64,
-) -> Result<Score> {
-    check(lists, truth, context.n_items)?;
-    let mut finder = RankFinder::new(context.n_items);
-    let values = (0..lists.len()).map(|r| {
-        let targets = truth.get(r);
-        let ranks = finder.ranks(lists.get(r), targets);
-        let in_cut = ranks.partition_point(|&rank| (rank as usize) < k);
-        value(&ranks[..in_cut], targets.len())
-    });
-    Ok(Score::mean_of(values.collect()))
+        impl $type {
+            /// Fails when `k` is 0.
+            pub fn new(options: $crate::CutOff) -> sidereal_core::Result<Self> {
+                Ok($type { k: options.checked($name)? })
+            }
+        }
+
+        impl $crate::Metric for $type {
+            fn name(&self) -> String {
+                format!("{}@{}", $name, self.k)
+            }
+
+            fn direction(&self) -> $crate::Direction {
+                $crate::Direction::$direction
+            }
+
+            fn needs(&self) -> &'static [$crate::Need] {
+                &$needs
+            }
+
+            fn form<'a>(
+                &self,
+                context: &$crate::EvalContext<'a>,
+            ) -> sidereal_core::Result<Option<$crate::Form<'a>>> {
+                fn make<'a>(
+                    context: &$crate::EvalContext<'a>,
+                    k: usize,
+                ) -> sidereal_core::Result<$crate::Form<'a>> {
+                    ($form)($name, k, context)
+                }
+                make(context, self.k).map(Some)
+            }
+        }
+    };
 }
+pub(crate) use at_k;
 
 #[cfg(test)]
 mod tests {
@@ -159,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_an_error_that_says_where() {
-        let context = EvalContext { n_items: 5, popularity: &[] };
+        let context = EvalContext::new(5, &[]);
         let metric = Recall::new(CutOff::default()).unwrap();
         let message = |lists: &[&[u32]], targets: &[u32]| {
             let (mut l, mut t) = (RankedLists::new(), Truth::new());

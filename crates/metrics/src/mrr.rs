@@ -1,34 +1,23 @@
 //! MRR@k = 1 / rank of the first target (ranks from 1), 0 beyond k; mean over requests.
 
-use crate::metric::mean_over_requests;
-use crate::{CutOff, Direction, EvalContext, Metric, Score, Truth};
-use sidereal_core::{RankedLists, Result};
+use crate::metric::at_k;
+use crate::{Form, Formula, Judged};
 
-/// Mean reciprocal rank, cut at k.
-#[derive(Debug, Clone)]
-pub struct Mrr {
-    k: usize,
+at_k! {
+    /// Mean reciprocal rank, cut at k.
+    Mrr, "mrr", HigherIsBetter, [],
+    |name: &str, k, _| Ok(Form::mean(name, k, ReciprocalRank))
 }
 
-impl Mrr {
-    /// Fails when `k` is 0.
-    pub fn new(options: CutOff) -> Result<Self> {
-        Ok(Mrr { k: options.checked("mrr")? })
-    }
-}
+struct ReciprocalRank;
 
-impl Metric for Mrr {
-    fn name(&self) -> String {
-        format!("mrr@{}", self.k)
-    }
-
-    fn direction(&self) -> Direction {
-        Direction::HigherIsBetter
-    }
-
-    fn evaluate(&self, lists: &RankedLists, truth: &Truth, ctx: &EvalContext<'_>) -> Result<Score> {
-        mean_over_requests(lists, truth, ctx, self.k, |ranks, _| {
-            ranks.first().map_or(0.0, |&rank| 1.0 / (f64::from(rank) + 1.0))
-        })
+impl Formula for ReciprocalRank {
+    fn values(&self, judged: &Judged<'_>, cut_offs: &[usize], values: &mut [f64]) {
+        let first = judged.ranks.first().copied().unwrap_or(u32::MAX);
+        let reciprocal = 1.0 / (f64::from(first) + 1.0);
+        for (&k, value) in cut_offs.iter().zip(values) {
+            let found = !judged.ranks.is_empty() && (first as usize) < k;
+            *value = if found { reciprocal } else { 0.0 };
+        }
     }
 }

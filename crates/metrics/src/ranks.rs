@@ -1,44 +1,133 @@
-//! At which ranks a list holds its targets: the one pass over lists that every accuracy metric
-//! shares.
+//! At which ranks a list holds its targets: the one pass over lists that every metric shares.
 //!
-//! A target's rank is the number of *distinct* items before its first occurrence. Most lists miss
-//! their targets, so a list is first searched by vector compare (T L / 4 operations for T targets
-//! in L items) and only the part before the last hit is de-duplicated, with one stamp an item.
+//! A target's rank is the number of *distinct* items before its first occurrence. Few targets are
+//! searched by vector compare (T L / 4 operations for T targets in L items), because most lists
+//! miss them, and only the part before the last hit is de-duplicated. With more targets, or where
+//! the distinct items are wanted, one stamp an item tells targets and repeats apart in one walk.
 //! No allocation per request.
 
 use sidereal_core::ItemId;
 
+/// Targets up to which the list is searched for each.
+const FEW: usize = 3;
+
+/// Finds ranks; holds one stamp an item of the catalogue.
+#[derive(Debug)]
 pub(crate) struct RankFinder {
-    distinct: Distinct,
-    positions: Vec<u32>,
+    /// `now` marks a target not yet seen in the list, `now + 1` an item seen.
+    stamps: Vec<u32>,
+    now: u32,
+    places: Vec<u32>,
+    ranks: Vec<u32>,
+    hits: Vec<ItemId>,
+    head: Vec<ItemId>,
+}
+
+/// What a list holds, up to the wanted rank.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Found<'a> {
+    /// 0-based ranks of the targets, ascending.
+    pub ranks: &'a [u32],
+    /// The targets at these ranks.
+    pub hits: &'a [ItemId],
+    /// The distinct items, empty unless wanted.
+    pub head: &'a [ItemId],
 }
 
 impl RankFinder {
     pub(crate) fn new(n_items: usize) -> Self {
-        RankFinder { distinct: Distinct::new(n_items), positions: Vec::new() }
+        RankFinder {
+            stamps: vec![0; n_items],
+            now: 0,
+            places: Vec::new(),
+            ranks: Vec::new(),
+            hits: Vec::new(),
+            head: Vec::new(),
+        }
     }
 
-    /// 0-based ranks of the targets that the list holds, ascending. Items must be in the catalogue
-    /// and targets distinct.
-    pub(crate) fn ranks(&mut self, list: &[ItemId], targets: &[ItemId]) -> &[u32] {
-        self.positions.clear();
-        self.positions.extend(targets.iter().filter_map(|&t| find(list, t)));
-        let Some(last) = self.positions.iter().max().copied() else { return &[] };
-        self.positions.sort_unstable();
-        self.distinct.start();
-        let (mut rank, mut next) = (0, 0);
-        for (p, &item) in list[..=last as usize].iter().enumerate() {
-            if !self.distinct.insert(item) {
+    /// Targets among the first `k` distinct items. Items and targets must be in the catalogue,
+    /// targets distinct.
+    pub(crate) fn ranks(&mut self, list: &[ItemId], targets: &[ItemId], k: usize) -> Found<'_> {
+        self.start();
+        if targets.len() <= FEW {
+            self.search(list, targets, k);
+        } else {
+            self.walk::<false>(list, targets, k);
+        }
+        self.found()
+    }
+
+    /// The same with the distinct items themselves.
+    pub(crate) fn items(&mut self, list: &[ItemId], targets: &[ItemId], k: usize) -> Found<'_> {
+        self.start();
+        self.walk::<true>(list, targets, k);
+        self.found()
+    }
+
+    fn found(&self) -> Found<'_> {
+        Found { ranks: &self.ranks, hits: &self.hits, head: &self.head }
+    }
+
+    fn start(&mut self) {
+        self.ranks.clear();
+        self.hits.clear();
+        self.head.clear();
+        if self.now >= u32::MAX - 2 {
+            self.stamps.fill(0);
+            self.now = 0;
+        }
+        self.now += 2;
+    }
+
+    fn search(&mut self, list: &[ItemId], targets: &[ItemId], k: usize) {
+        self.places.clear();
+        self.places.extend(targets.iter().filter_map(|&t| find(list, t)));
+        self.places.sort_unstable();
+        let (mut from, mut rank, seen) = (0, 0, self.now + 1);
+        for &place in &self.places {
+            // Places are first occurrences, so each is a new item.
+            for item in &list[from..place as usize] {
+                rank +=
+                    usize::from(std::mem::replace(&mut self.stamps[item.index()], seen) != seen);
+            }
+            if rank >= k {
+                return;
+            }
+            let item = list[place as usize];
+            self.stamps[item.index()] = seen;
+            self.ranks.push(rank as u32);
+            self.hits.push(item);
+            (from, rank) = (place as usize + 1, rank + 1);
+        }
+    }
+
+    fn walk<const ITEMS: bool>(&mut self, list: &[ItemId], targets: &[ItemId], k: usize) {
+        let (target, seen) = (self.now, self.now + 1);
+        for t in targets {
+            self.stamps[t.index()] = target;
+        }
+        let mut rank = 0;
+        for &item in list {
+            if rank >= k {
+                return;
+            }
+            let stamp = std::mem::replace(&mut self.stamps[item.index()], seen);
+            if stamp == seen {
                 continue;
             }
-            // A first occurrence of a target is an insertion, so no hit is stepped over.
-            if self.positions[next] == p as u32 {
-                self.positions[next] = rank;
-                next += 1;
+            if stamp == target {
+                self.ranks.push(rank as u32);
+                self.hits.push(item);
+                if !ITEMS && self.hits.len() == targets.len() {
+                    return;
+                }
+            }
+            if ITEMS {
+                self.head.push(item);
             }
             rank += 1;
         }
-        &self.positions
     }
 }
 
@@ -56,32 +145,6 @@ fn find(list: &[ItemId], target: ItemId) -> Option<u32> {
     None
 }
 
-/// A set of items that empties in constant time.
-pub(crate) struct Distinct {
-    stamps: Vec<u32>,
-    now: u32,
-}
-
-impl Distinct {
-    pub(crate) fn new(n_items: usize) -> Self {
-        Distinct { stamps: vec![0; n_items], now: 0 }
-    }
-
-    /// Empties the set.
-    pub(crate) fn start(&mut self) {
-        if self.now == u32::MAX {
-            self.stamps.fill(0);
-            self.now = 0;
-        }
-        self.now += 1;
-    }
-
-    /// Adds an item of the catalogue; whether it was new.
-    pub(crate) fn insert(&mut self, item: ItemId) -> bool {
-        std::mem::replace(&mut self.stamps[item.index()], self.now) != self.now
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,38 +154,52 @@ mod tests {
     fn repeats_do_not_take_ranks() {
         let list = [3, 3, 7, 3, 1, 7, 2, 1].map(ItemId);
         let mut f = RankFinder::new(8);
-        assert_eq!(f.ranks(&list, &[3].map(ItemId)), [0]);
-        assert_eq!(f.ranks(&list, &[1, 2].map(ItemId)), [2, 3]);
-        assert_eq!(f.ranks(&list, &[2, 7].map(ItemId)), [1, 3]);
-        assert!(f.ranks(&list, &[ItemId(5)]).is_empty());
-        assert!(f.ranks(&[], &[ItemId(5)]).is_empty());
+        let mut ranks = |list: &[ItemId], t: &[u32], k| {
+            let targets: Vec<_> = t.iter().copied().map(ItemId).collect();
+            f.ranks(list, &targets, k).ranks.to_vec()
+        };
+        assert_eq!(ranks(&list, &[3], 9), [0]);
+        assert_eq!(ranks(&list, &[1, 2], 9), [2, 3]);
+        assert_eq!(ranks(&list, &[2, 7], 9), [1, 3]);
+        assert_eq!(ranks(&list, &[2, 7], 3), [1]);
+        assert!(ranks(&list, &[5], 9).is_empty());
+        assert!(ranks(&[], &[5], 9).is_empty());
+        assert_eq!(ranks(&list, &[0, 1, 2, 4, 5, 6], 9), [2, 3]);
     }
 
     #[test]
     fn stamps_survive_their_own_overflow() {
-        let mut d = Distinct { stamps: vec![1, 0], now: u32::MAX };
-        d.start();
-        assert!(d.insert(ItemId(0)) && !d.insert(ItemId(0)) && d.insert(ItemId(1)));
+        let mut f = RankFinder::new(3);
+        f.stamps = vec![1, 2, 3];
+        f.now = u32::MAX - 2;
+        let list = [0, 0, 1, 2].map(ItemId);
+        assert_eq!(f.items(&list, &[ItemId(1)], 5).head, [0, 1, 2].map(ItemId));
+        assert_eq!(f.items(&list, &[ItemId(1)], 5).ranks, [1]);
     }
 
     proptest! {
         #[test]
         fn agrees_with_the_definition(
             lists in proptest::collection::vec(proptest::collection::vec(0u32..60, 0..90), 1..4),
-            targets in proptest::collection::btree_set(0u32..60, 1..12)) {
+            targets in proptest::collection::btree_set(0u32..60, 1..12), k in 1usize..70) {
             let targets: Vec<_> = targets.into_iter().map(ItemId).collect();
             let mut finder = RankFinder::new(60);
             for list in lists {
                 let list: Vec<_> = list.into_iter().map(ItemId).collect();
                 let mut distinct: Vec<ItemId> = Vec::new();
                 for &i in &list {
-                    if !distinct.contains(&i) {
+                    if !distinct.contains(&i) && distinct.len() < k {
                         distinct.push(i);
                     }
                 }
-                let expected: Vec<u32> = (0..distinct.len() as u32)
+                let ranks: Vec<u32> = (0..distinct.len() as u32)
                     .filter(|&r| targets.contains(&distinct[r as usize])).collect();
-                prop_assert_eq!(finder.ranks(&list, &targets), expected);
+                let hits: Vec<ItemId> = ranks.iter().map(|&r| distinct[r as usize]).collect();
+                let found = finder.ranks(&list, &targets, k);
+                prop_assert_eq!((found.ranks, found.hits), (&ranks[..], &hits[..]));
+                let found = finder.items(&list, &targets, k);
+                prop_assert_eq!((found.ranks, found.hits), (&ranks[..], &hits[..]));
+                prop_assert_eq!(found.head, &distinct[..]);
             }
         }
     }

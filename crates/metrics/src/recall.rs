@@ -2,35 +2,20 @@
 //!
 //! The denominator is the number of targets even where it exceeds k.
 
-use crate::metric::mean_over_requests;
-use crate::{CutOff, Direction, EvalContext, Metric, Score, Truth};
-use sidereal_core::{RankedLists, Result};
+use crate::metric::at_k;
+use crate::{Form, Formula, Judged};
 
-/// Recall at a cut-off.
-#[derive(Debug, Clone)]
-pub struct Recall {
-    k: usize,
+at_k! {
+    /// Recall at a cut-off.
+    Recall, "recall", HigherIsBetter, [],
+    |name: &str, k, _| Ok(Form::mean(name, k, RecallAt))
 }
 
-impl Recall {
-    /// Fails when `k` is 0.
-    pub fn new(options: CutOff) -> Result<Self> {
-        Ok(Recall { k: options.checked("recall")? })
-    }
-}
+struct RecallAt;
 
-impl Metric for Recall {
-    fn name(&self) -> String {
-        format!("recall@{}", self.k)
-    }
-
-    fn direction(&self) -> Direction {
-        Direction::HigherIsBetter
-    }
-
-    fn evaluate(&self, lists: &RankedLists, truth: &Truth, ctx: &EvalContext<'_>) -> Result<Score> {
-        mean_over_requests(lists, truth, ctx, self.k, |ranks, n_targets| {
-            ranks.len() as f64 / n_targets as f64
-        })
+impl Formula for RecallAt {
+    fn values(&self, judged: &Judged<'_>, cut_offs: &[usize], values: &mut [f64]) {
+        let hit = |hits: &mut f64, _, _| *hits += 1.0;
+        judged.over_hits(cut_offs, values, 0.0, hit, |hits, _| hits / judged.n_targets());
     }
 }

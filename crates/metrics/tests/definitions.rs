@@ -28,7 +28,7 @@ fn columns(cases: &[(Vec<u32>, Vec<u32>)]) -> (RankedLists, Truth) {
 
 fn score(short: &str, cases: &[(Vec<u32>, Vec<u32>)]) -> Score {
     let (lists, truth) = columns(cases);
-    let context = EvalContext { n_items: N, popularity: &[1; N] };
+    let context = EvalContext::new(N, &[1; N]);
     metric(short).evaluate(&lists, &truth, &context).unwrap()
 }
 
@@ -193,9 +193,10 @@ proptest! {
     #[test]
     fn the_sweep_gives_the_same_bits(cases in cases()) {
         let (lists, truth) = columns(&cases);
-        for a in sweep(&lists, &truth, N, &[20, 1, 5, 100]).unwrap() {
+        for a in sweep(&lists, &truth, N, &[20, 1, 5, 100], 1).unwrap() {
             let of = |name: &str| score(&format!("{name}@{}", a.k), &cases).value;
             prop_assert_eq!([a.recall, a.ndcg, a.hit_rate, a.mrr], RANKED.map(of));
+            prop_assert_eq!([a.precision, a.map], ["precision", "map"].map(of));
         }
     }
 }
@@ -203,7 +204,7 @@ proptest! {
 #[test]
 fn the_sweep_refuses_what_metrics_refuse() {
     let (lists, truth) = columns(&[(vec![1], vec![1])]);
-    assert!(sweep(&lists, &truth, N, &[0]).is_err());
-    assert!(sweep(&lists, &truth, 1, &[1]).is_err());
-    assert!(sweep(&lists, &Truth::new(), N, &[1]).is_err());
+    assert!(sweep(&lists, &truth, N, &[0], 1).is_err());
+    assert!(sweep(&lists, &truth, 1, &[1], 1).is_err());
+    assert!(sweep(&lists, &Truth::new(), N, &[1], 1).is_err());
 }

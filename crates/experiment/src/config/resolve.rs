@@ -12,7 +12,7 @@ use sidereal_core::{
 };
 use sidereal_data::{Augment, Source, Splitter};
 use sidereal_decoding::Decoder;
-use sidereal_metrics::Metric;
+use sidereal_metrics::{Metric, Need};
 use sidereal_nn::{Engine, Objective};
 use sidereal_rerank::{Reranker, check_chain};
 use sidereal_train::TrainOptions;
@@ -276,6 +276,15 @@ impl Resolver<'_> {
                 ));
             }
         }
+        let vectors = evaluate.metrics.iter().find(|m| m.needs().contains(&Need::Vectors));
+        if let (Some(metric), None) = (vectors, model.as_ref().and_then(|m| m.generative.as_ref()))
+        {
+            let message = format!(
+                "`{}` needs item vectors, and this experiment has no [encoder] that makes them",
+                metric.name()
+            );
+            return Err(Error::config("evaluate.metrics", message));
+        }
         let unused = SECTIONS.iter().filter(|s| config.section(s).is_some());
         let unused =
             unused.filter(|s| !self.resolved.contains_key(**s)).map(|s| s.to_string()).collect();
@@ -488,6 +497,11 @@ impl Resolver<'_> {
         } else {
             let name = Value::from(options.select.as_str());
             let (metric, identity, k) = self.metric("evaluate.select", &name)?;
+            if metric.needs().contains(&Need::Vectors) {
+                let message =
+                    format!("`{}` reads item vectors, which training does not", metric.name());
+                return Err(Error::config("evaluate.select", message));
+            }
             (Some(metric), identity, Some(k))
         };
         self.resolved.insert("evaluate".into(), options.to_map().into());

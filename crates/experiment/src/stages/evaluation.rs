@@ -6,6 +6,7 @@
 //! | `per_user.csv` | for each test case the user, the rank of the target, length of the history, popularity of the target, all metrics |
 
 use super::data::Data;
+use super::embeddings::{Embeddings, embeddings};
 use super::training::Trained;
 use super::{Context, reranking, version};
 use crate::cache::{Entry, Key};
@@ -13,10 +14,10 @@ use crate::results::{Group, Optimum, Results};
 use crate::scoring::{Cases, answers};
 use serde_json::{Value, json};
 use sidereal_backbones::{DenseRecommender, GenerativeRecommender};
-use sidereal_core::{Error, RankedLists, Recommender, Result, Spec, files};
+use sidereal_core::{Error, Matrix, RankedLists, Recommender, Result, Spec, files};
 use sidereal_data::EvalSet;
 use sidereal_metrics::breakdown::{Groups, breakdown};
-use sidereal_metrics::{EvalContext, Score, Truth};
+use sidereal_metrics::{Classes, EvalContext, Need, Score, Truth, evaluate_all};
 use sidereal_rerank::{Cost, Reranked};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -117,6 +118,9 @@ pub fn evaluation(cx: &Context<'_>, data: &Data, subject: &Subject) -> Result<Ev
         "few": evaluate.options.few,
         "seed": cx.plan.seed,
     });
+    if let Some(vectors) = vectors(cx, data)? {
+        inputs["vectors"] = vectors.identity();
+    }
     if let Subject::Model(_) = subject {
         super::add_engine(&mut inputs, cx.plan.engine);
     }
@@ -135,6 +139,36 @@ pub fn evaluation(cx: &Context<'_>, data: &Data, subject: &Subject) -> Result<Ev
     })?;
     let results = files::read_json(&entry.path(METRICS))?;
     Ok(Evaluation { results, entry })
+}
+
+/// Categories of the items, where a metric reads them.
+///
+/// Errors: the data have none. Known as soon as the data are read, so a run asks before it trains.
+pub fn classes(cx: &Context<'_>, data: &Data) -> Result<Option<Classes>> {
+    let evaluate = &cx.plan.evaluate;
+    let all = evaluate.metrics.iter().chain(&evaluate.select);
+    let Some(metric) = all.into_iter().find(|m| m.needs().contains(&Need::Categories)) else {
+        return Ok(None);
+    };
+    let column = data.dataset.items.column("categories").ok_or_else(|| {
+        Error::config(
+            "evaluate.metrics",
+            format!(
+                "`{}` needs a column `categories` of the items; the data have none",
+                metric.name()
+            ),
+        )
+    })?;
+    Ok(Some(Classes::of_column(column)))
+}
+
+/// Vectors of the items, where a metric reads them.
+fn vectors(cx: &Context<'_>, data: &Data) -> Result<Option<Embeddings>> {
+    let needed = cx.plan.evaluate.metrics.iter().any(|m| m.needs().contains(&Need::Vectors));
+    match generative(cx).filter(|_| needed) {
+        Some(plan) => Ok(Some(embeddings(cx, &plan.encoder, data)?)),
+        None => Ok(None),
+    }
 }
 
 /// Scores on one set of cases.
@@ -167,12 +201,16 @@ fn measure(
     let costs = recommender.take_costs();
     reranking::emit(cx, name, &costs);
     let truth = cases.truth()?;
-    let context = EvalContext { n_items: data.dataset.items.len(), popularity: &data.popularity };
-    let scores = plan
-        .metrics
-        .iter()
-        .map(|m| m.evaluate(&found.lists, &truth, &context))
-        .collect::<Result<Vec<_>>>()?;
+    let (classes, vectors) = (classes(cx, data)?, vectors(cx, data)?);
+    let vectors = vectors.as_ref().map(Embeddings::vectors).transpose()?;
+    let context = EvalContext {
+        vectors: vectors.map(Matrix::view),
+        train: Some(&data.train),
+        histories: Some(&set.histories),
+        categories: classes.as_ref(),
+        ..EvalContext::new(data.dataset.items.len(), &data.popularity)
+    };
+    let scores = evaluate_all(&plan.metrics, &found.lists, &truth, &context, cx.run.threads)?;
     if let Some((m, _)) = plan.metrics.iter().zip(&scores).find(|(_, s)| !s.value.is_finite()) {
         return Err(Error::NotFinite {
             what: format!("metric {} on {name}", m.name()),
