@@ -1,7 +1,8 @@
+use super::header::header_sum;
 use super::*;
 use crate::Constraint;
 use proptest::prelude::*;
-use sidereal_core::Code;
+use sidereal_core::{Code, seed};
 use std::fs;
 
 const WAYS: [(Place, Verify); 4] = [
