@@ -29,12 +29,12 @@ def decode(*options):
 # version, {rows} and {draw} the options of that name.
 COMPARISONS = {
     "decode-hf-b32-w50": (*decode("--peer", "hf"), "transformers {v} generate", 3),
-    "decode-torch-b32-w50": (*decode(), "torch {v} vectorised", 15),
+    "decode-torch-b32-w50": (*decode(), "torch {v} vectorised", 9),
     "decode-torch-b256-w50": (*decode("--batch", "256"), "torch {v} vectorised"),
-    "decode-torch-masked-b32-w50": (*decode("--masked"), "torch {v} vectorised", 15),
-    "decode-torch-1m": (*decode("--items", "1000000"), "torch {v} vectorised", 15),
-    "decode-hf-latency": (*decode("--peer", "hf", "--batch", "1", "--check", "8"), "transformers {v} generate", 20),
-    "decode-torch-latency": (*decode("--batch", "1", "--check", "64"), "torch {v} vectorised", 40),
+    "decode-torch-masked-b32-w50": (*decode("--masked"), "torch {v} vectorised", 9),
+    "decode-torch-1m": (*decode("--items", "1000000"), "torch {v} vectorised", 9),
+    "decode-hf-latency": (*decode("--peer", "hf", "--batch", "1", "--check", "8"), "transformers {v} generate", 15),
+    "decode-torch-latency": (*decode("--batch", "1", "--check", "64"), "torch {v} vectorised", 20),
     "tiger-step": (["tiger.py"], ["tiger"], "torch {v} eager"),
     "tiger-step-nodrop": (["tiger.py", "--dropout", "0"], ["tiger", "--dropout", "0"], "torch {v} eager"),
     "tiger-step-compiled": (["tiger.py", "--compile"], ["tiger"], "torch {v} compile"),

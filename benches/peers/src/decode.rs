@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use sidereal::backbones::GenerativeRecommender;
 use sidereal::backbones::tiger::{Tiger, TigerOptions};
 use sidereal::core::{CodeOrder, ItemId, Recommender, Request, Run, SidTable};
-use sidereal::decoding::{Beam, BeamOptions, ScoreRule, Trie};
+use sidereal::decoding::{Beam, BeamOptions, ScoreRule, Sums, Trie};
 use sidereal::nn::Model;
 use std::error::Error;
 use std::path::Path;
@@ -62,18 +62,17 @@ pub fn run(work: &Path, threads: usize, options: &Options) -> Result<(), Box<dyn
     drop(trie);
     let users = arm::integers(&file, "users")?;
     let history = file.tensor("users")?.shape()[1];
-    let score = if *masked { ScoreRule::Masked } else { ScoreRule::Full };
-    let decoder = Beam::new(BeamOptions { width: *beam, score, ..Default::default() })?;
+    // Only the sum that ranks, as the peers have it.
+    let (score, sums) = (if *masked { ScoreRule::Masked } else { ScoreRule::Full }, Sums::Ranked);
+    let decoder = Beam::new(BeamOptions { width: *beam, score, sums, ..Default::default() })?;
     let model = Arc::new(model(&file, history)?);
     let recommender = GenerativeRecommender::new(model, Box::new(decoder), table)?;
     let histories: Vec<Vec<ItemId>> = users
         .chunks_exact(history)
         .map(|items| items.iter().map(|&i| ItemId(i as u32)).collect())
         .collect();
-    let requests: Vec<Request<'_>> = histories
-        .iter()
-        .map(|h| Request { user: None, history: h, times: None, exclude: &[] })
-        .collect();
+    let requests: Vec<Request<'_>> =
+        histories.iter().map(|h| Request { history: h, ..Request::default() }).collect();
     let run = Run { threads, ..Run::quiet(0) };
     let mut told = check(&file, *beam as usize, |n| {
         let mut found = Vec::new();

@@ -47,12 +47,12 @@ pub mod scorer;
 mod softmax;
 mod top;
 
-pub use beam::{Beam, BeamOptions, FreeBeam};
+pub use beam::{Beam, BeamOptions, FreeBeam, Sums};
 pub use constraint::{Branch, Constraint, State, Unconstrained, accepts_sid};
 pub use constraints::{ItemIndex, Rows, Subset, Trie, Without};
 pub use exhaustive::{Exhaustive, ExhaustiveOptions};
 pub use provenance::{Draw, Provenance};
-pub use scorer::{CodeScorer, Row};
+pub use scorer::{CodeScorer, CodeScores, Normalize, Row, Wanted};
 
 use sidereal_core::{Catalog, Code, Result, Run};
 
@@ -64,9 +64,11 @@ pub struct Hypothesis {
     /// What ordered the result: a sum of log-probabilities by the decoder's score rule, unless the
     /// decoder says otherwise.
     pub score: f64,
-    /// Sum of log-probabilities renormalised over the allowed codes of each step.
+    /// Sum of log-probabilities renormalised over the allowed codes of each step; NaN where it was
+    /// not asked for.
     pub log_prob_masked: f64,
-    /// Sum of log-probabilities over the full vocabulary of each step.
+    /// Sum of log-probabilities over the full vocabulary of each step; NaN where it was not asked
+    /// for.
     pub log_prob_full: f64,
     /// Whether the constraint accepts the codes as a whole identifier.
     pub valid: bool,
