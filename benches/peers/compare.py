@@ -21,9 +21,20 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEEP = {"MALLOC_MMAP_THRESHOLD_": "17179869184", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 
-# name: (arguments of the peer's arm, arguments of ours, label); {v} is the peer's version, {rows}
-# and {draw} the options of that name.
+def decode(*options):
+    return ["decode.py", *options], ["decode", *options]
+
+
+# name: (arguments of the peer's arm, arguments of ours, label[, rounds]); {v} is the peer's
+# version, {rows} and {draw} the options of that name.
 COMPARISONS = {
+    "decode-hf-b32-w50": (*decode("--peer", "hf"), "transformers {v} generate", 3),
+    "decode-torch-b32-w50": (*decode(), "torch {v} vectorised", 9),
+    "decode-torch-b256-w50": (*decode("--batch", "256"), "torch {v} vectorised"),
+    "decode-torch-masked-b32-w50": (*decode("--masked"), "torch {v} vectorised", 9),
+    "decode-torch-1m": (*decode("--items", "1000000"), "torch {v} vectorised", 9),
+    "decode-hf-latency": (*decode("--peer", "hf", "--batch", "1", "--check", "8"), "transformers {v} generate", 15),
+    "decode-torch-latency": (*decode("--batch", "1", "--check", "64"), "torch {v} vectorised", 20),
     "tiger-step": (["tiger.py"], ["tiger"], "torch {v} eager"),
     "tiger-step-nodrop": (["tiger.py", "--dropout", "0"], ["tiger", "--dropout", "0"], "torch {v} eager"),
     "tiger-step-compiled": (["tiger.py", "--compile"], ["tiger"], "torch {v} compile"),
@@ -84,7 +95,8 @@ DISTORTION = 1.001
 
 
 def compare(name, rounds, threads, work, options):
-    theirs, ours, label = COMPARISONS[name]
+    theirs, ours, label, *usual = COMPARISONS[name]
+    rounds = rounds or (usual or [5])[0]
     theirs, ours = ([a.format(**options) for a in side] for side in (theirs, ours))
     python = [sys.executable, os.path.join(HERE, "arms", theirs[0])]
     common = ["--threads", str(threads), "--work", work]
@@ -131,7 +143,7 @@ def compare(name, rounds, threads, work, options):
 def main():
     parser = argparse.ArgumentParser(prog="benches/peers/run", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="comparisons; all when none is given")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="a few by default: 5, fewer where a peer is slow, more where both are fast")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rows", type=int, default=100_000, help="vectors of rq-*, where a million takes 9 GB, or lists of metrics-*")
     parser.add_argument("--draw", type=int, default=5, help="which rows the fits of rq-kmeans start from")

@@ -4,6 +4,7 @@
 mod arm;
 mod causal;
 mod data;
+mod decode;
 mod embed;
 mod hstu;
 mod metrics;
@@ -49,6 +50,8 @@ enum Arm {
     Embed,
     /// Reviews to histories and splits beside polars.
     Data,
+    /// Constrained beam search.
+    Decode(decode::Options),
     /// Attention of an HSTU layer, forward and backward.
     Hstu {
         /// Rows of the sequence.
@@ -85,6 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Arm::Rqvae => rqvae::run(&work, threads),
         Arm::Embed => embed::run(&work, threads),
         Arm::Data => data::run(&work, threads),
+        Arm::Decode(options) => decode::run(&work, threads, &options),
         Arm::Hstu { length, softmax } => {
             let peer = if softmax { hstu::Peer::Softmax } else { hstu::Peer::Plain };
             hstu::run(&work, threads, length, peer)

@@ -13,10 +13,13 @@
 //! nothing is known of the user yet; the loss of a target is the sum over its digits, as in
 //! [`crate::tiger`], and the mean over targets.
 
-use crate::transformer::{Head, NormKind, Shape, Stack, StackState, Steps, check_kind};
+use crate::transformer::{
+    Answer, Head, Input, Kept, NormKind, Once, PackedHead, PackedStack, Prompt, Shape, Spare,
+    Stack, StackState, Steps, check_kind,
+};
 use crate::{Backbone, BackboneContext, Output};
 use sidereal_core::{Catalog, Entry, Error, Result, options};
-use sidereal_decoding::{CodeScorer, Row};
+use sidereal_decoding::{CodeScorer, CodeScores, Normalize, Row, Wanted};
 use sidereal_nn::kernels::attention::{Mask, Span};
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::kernels::embedding;
@@ -98,6 +101,14 @@ pub struct Causal {
     positions: Option<Slot>,
     stack: Stack,
     head: Head,
+    ready: Once<Ready>,
+}
+
+/// The model as sessions use it.
+struct Ready {
+    stack: PackedStack,
+    head: PackedHead,
+    spare: Spare,
 }
 
 impl Causal {
@@ -151,6 +162,16 @@ impl Causal {
             positions,
             stack,
             head,
+            ready: Once::default(),
+        })
+    }
+
+    fn ready(&self) -> &Ready {
+        let w = self.params.values();
+        self.ready.get(|| Ready {
+            stack: self.stack.pack(w),
+            head: self.head.pack(w),
+            spare: Spare::default(),
         })
     }
 
@@ -259,6 +280,7 @@ impl Model for Causal {
     }
 
     fn params_mut(&mut self) -> &mut Params {
+        self.ready.clear();
         &mut self.params
     }
 
@@ -336,21 +358,38 @@ impl Backbone for Causal {
     }
 
     fn session<'a>(&'a self, batch: &Batch) -> Result<Box<dyn CodeScorer + 'a>> {
-        let (mut ids, mut spans) = (Vec::new(), Vec::new());
+        let (ready, w, d) = (self.ready(), self.params.values(), self.options.d_model);
+        let mut steps = ready.spare.take();
+        let Steps { keys, prompt, ids, .. } = &mut steps;
+        ids.clear();
+        let mut lens = Vec::with_capacity(batch.rows());
         for row in 0..batch.rows() {
             let start = ids.len();
-            self.push_history(batch, row, &mut ids)?;
-            let len = ids.len() - start;
-            spans.push(Span { q: start, q_len: len, k: start, k_len: len });
+            self.push_history(batch, row, ids)?;
+            lens.push(ids.len() - start);
         }
-        let mut prompt = StackState::default();
-        self.run(Dropout::none(), &ids, &spans, &mut prompt);
-        Ok(Box::new(Session {
-            model: self,
-            prompt,
-            spans: spans.iter().map(|s| (s.k, s.k_len)).collect(),
-            steps: Steps::default(),
-        }))
+        size(prompt, ids.len() * d);
+        embedding::gather(self.table.of(w), d, ids, prompt);
+        if let Some(positions) = self.positions {
+            let mut rest = &mut prompt[..];
+            for len in &lens {
+                let (x, after) = std::mem::take(&mut rest).split_at_mut(len * d);
+                axpy(1.0, &positions.of(w)[..len * d], x);
+                rest = after;
+            }
+        }
+        let o = &self.options;
+        keys.shape(o.layers, o.heads, o.d_kv, lens.iter().copied());
+        ready.stack.read(w, &lens, prompt, Kept::Own, keys);
+        // Only the last token of each prompt is read again: it scores the first digit.
+        let (mut end, mut last) = (0, Vec::with_capacity(lens.len() * d));
+        for len in &lens {
+            end += len * d;
+            last.extend_from_slice(&prompt[end - d..end]);
+        }
+        prompt.clear();
+        prompt.extend_from_slice(&last);
+        Ok(Box::new(Session { model: self, ready, requests: lens.len(), at: Vec::new(), steps }))
     }
 
     fn as_model(&self) -> &dyn Model {
@@ -365,14 +404,44 @@ impl Backbone for Causal {
 /// Decoding of a batch of requests: keys and values of a history once, shared by all beams.
 struct Session<'a> {
     model: &'a Causal,
-    prompt: StackState,
-    spans: Vec<(usize, usize)>,
+    ready: &'a Ready,
+    requests: usize,
+    /// Positions of the rows of a step.
+    at: Vec<u32>,
     steps: Steps,
+}
+
+impl Session<'_> {
+    fn decode(&mut self, level: usize, rows: &[Row], answer: Answer<'_>) {
+        let (m, ready) = (self.model, self.ready);
+        let (w, head) = (m.params.values(), &ready.head);
+        let Some(step) = level.checked_sub(1) else {
+            let last = std::mem::take(&mut self.steps.prompt);
+            self.steps.score(w, head, level, rows, &last, answer);
+            self.steps.prompt = last;
+            return;
+        };
+        // Generated codes begin at level 1: their chains are one shorter than the level.
+        let steps = &mut self.steps;
+        steps.ids.clear();
+        steps.ids.extend(rows.iter().map(|r| m.first_rows[step] + r.code));
+        self.at.clear();
+        self.at.extend(rows.iter().map(|r| (steps.keys.len(r.request as usize) + step) as u32));
+        let input =
+            Input { table: m.table.of(w), positions: m.positions.map(|p| p.of(w)), at: &self.at };
+        steps.step(w, &ready.stack, head, level, step, rows, input, Prompt::Own, answer);
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.ready.spare.put(std::mem::take(&mut self.steps));
+    }
 }
 
 impl CodeScorer for Session<'_> {
     fn requests(&self) -> usize {
-        self.spans.len()
+        self.requests
     }
 
     fn levels(&self) -> usize {
@@ -384,29 +453,19 @@ impl CodeScorer for Session<'_> {
     }
 
     fn advance(&mut self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
-        let m = self.model;
-        let (w, d) = (m.params.values(), m.options.d_model);
-        if let Some(before) = level.checked_sub(1) {
-            // Generated codes begin at level 1: their chains are one shorter than the level.
-            let ids = rows.iter().map(|r| m.first_rows[before] + r.code);
-            self.steps.begin(before, rows, self.spans.len(), ids, m.table.of(w), d);
-            if let Some(positions) = m.positions {
-                for (x, row) in self.steps.state.x.chunks_exact_mut(d).zip(rows) {
-                    let at = self.spans[row.request as usize].1 + before;
-                    axpy(1.0, &positions.of(w)[at * d..(at + 1) * d], x);
-                }
-            }
-            let prompt = Some((&self.prompt, &self.spans[..]));
-            m.stack.step(w, rows.len(), prompt, None, &mut self.steps);
-        } else {
-            // The last token of each prompt already scores the first digit.
-            let Steps { ids, state, .. } = &mut self.steps;
-            ids.clear();
-            ids.extend(self.spans.iter().map(|(start, len)| (start + len - 1) as u32));
-            size(&mut state.output, rows.len() * d);
-            embedding::gather(&self.prompt.output, d, ids, &mut state.output);
-        }
-        self.steps.score(w, &m.head, level, rows.len(), d, logits);
+        self.decode(level, rows, Answer::Logits(logits));
+        Ok(())
+    }
+
+    fn advance_to(
+        &mut self,
+        level: usize,
+        rows: &[Row],
+        wanted: &Wanted,
+        normalize: Normalize,
+        scores: &mut CodeScores,
+    ) -> Result<()> {
+        self.decode(level, rows, Answer::Chosen(wanted, normalize, scores));
         Ok(())
     }
 }

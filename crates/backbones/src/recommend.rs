@@ -11,8 +11,9 @@ use sidereal_decoding::{Constraint, Decoder, Hypothesis, ItemIndex, Rows, explai
 use sidereal_nn::{Batch, BatchBuilder, parallel};
 use std::sync::Arc;
 
-/// Requests scored together: enough rows to fill the matrix products, few enough for the cache.
-const GROUP: usize = 16;
+/// Requests answered together: enough for the first step, which has one row each; few enough that
+/// their keys and values stay near and that threads find work until the end.
+const GROUP: usize = 8;
 
 /// Generates semantic IDs under a trie and maps them back to items.
 pub struct GenerativeRecommender {
@@ -263,12 +264,10 @@ pub(crate) fn in_groups(
     };
     let total = requests.len() as u64;
     run.emit(sidereal_core::Event::Started { task: "recommend", total, unit: "users" });
-    let answers: Vec<Vec<Response>> = if run.threads <= 1 {
-        requests.chunks(GROUP).enumerate().map(group).collect::<Result<_>>()?
-    } else {
-        let pool = parallel::pool(run.threads)?;
-        pool.install(|| requests.par_chunks(GROUP).enumerate().map(group).collect::<Result<_>>())?
-    };
+    // Also on one thread: what a group splits further must find this pool.
+    let pool = parallel::shared(run.threads)?;
+    let answers: Vec<Vec<Response>> =
+        pool.install(|| requests.par_chunks(GROUP).enumerate().map(group).collect::<Result<_>>())?;
     run.emit(sidereal_core::Event::Finished { task: "recommend" });
     Ok(answers.into_iter().flatten().collect())
 }

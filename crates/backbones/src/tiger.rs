@@ -22,11 +22,12 @@
 //! decoder attending to the states of the items before it. GRID has no such option.
 
 use crate::transformer::{
-    Head, Memory, MemoryCache, NormKind, Shape, Stack, StackState, Steps, check_kind,
+    Answer, Head, Input, Kept, Memory, NormKind, Once, PackedHead, PackedStack, Prompt, Shape,
+    Spare, Stack, StackState, Steps, check_kind,
 };
 use crate::{Backbone, BackboneContext, Output};
 use sidereal_core::{Catalog, Entry, Error, Result, options};
-use sidereal_decoding::{CodeScorer, Row};
+use sidereal_decoding::{CodeScorer, CodeScores, Normalize, Row, Wanted};
 use sidereal_nn::kernels::attention::{Mask, Span};
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::kernels::embedding;
@@ -124,6 +125,15 @@ pub struct Tiger {
     encoder: Stack,
     decoder: Stack,
     head: Head,
+    ready: Once<Ready>,
+}
+
+/// The model as sessions use it.
+struct Ready {
+    encoder: PackedStack,
+    decoder: PackedStack,
+    head: PackedHead,
+    spare: Spare,
 }
 
 impl Tiger {
@@ -183,6 +193,17 @@ impl Tiger {
             encoder,
             decoder,
             head,
+            ready: Once::default(),
+        })
+    }
+
+    fn ready(&self) -> &Ready {
+        let w = self.params.values();
+        self.ready.get(|| Ready {
+            encoder: self.encoder.pack(w),
+            decoder: self.decoder.pack(w),
+            head: self.head.pack(w),
+            spare: Spare::default(),
         })
     }
 
@@ -261,6 +282,7 @@ impl Model for Tiger {
     }
 
     fn params_mut(&mut self) -> &mut Params {
+        self.ready.clear();
         &mut self.params
     }
 
@@ -374,17 +396,18 @@ impl Backbone for Tiger {
     }
 
     fn session<'a>(&'a self, batch: &Batch) -> Result<Box<dyn CodeScorer + 'a>> {
-        let (mut ids, mut spans) = (Vec::new(), Vec::new());
-        self.encoder_input(batch, &mut ids, &mut spans)?;
-        let mut state = StackState::default();
-        self.encode(Dropout::none(), &ids, &spans, &mut state);
-        let w = self.params.values();
-        Ok(Box::new(Session {
-            model: self,
-            memory: self.decoder.memory_cache(w, &state.output, ids.len()),
-            spans: spans.iter().map(|s| (s.k, s.k_len)).collect(),
-            steps: Steps::default(),
-        }))
+        let (ready, w, d) = (self.ready(), self.params.values(), self.options.d_model);
+        let mut steps = ready.spare.take();
+        let mut spans = Vec::new();
+        self.encoder_input(batch, &mut steps.ids, &mut spans)?;
+        let lens: Vec<usize> = spans.iter().map(|s| s.k_len).collect();
+        let Steps { keys, prompt, ids, .. } = &mut steps;
+        size(prompt, ids.len() * d);
+        embedding::gather(self.table.of(w), d, ids, prompt);
+        let o = &self.options;
+        keys.shape(o.decoder_layers, o.heads, o.d_kv, lens.iter().copied());
+        ready.encoder.read(w, &lens, prompt, Kept::Cross(&ready.decoder), keys);
+        Ok(Box::new(Session { model: self, ready, requests: lens.len(), steps }))
     }
 
     fn as_model(&self) -> &dyn Model {
@@ -399,14 +422,35 @@ impl Backbone for Tiger {
 /// Decoding of a batch of requests: encoder keys and values once a request, shared by all beams.
 struct Session<'a> {
     model: &'a Tiger,
-    memory: Vec<Vec<f32>>,
-    spans: Vec<(usize, usize)>,
+    ready: &'a Ready,
+    requests: usize,
     steps: Steps,
+}
+
+impl Session<'_> {
+    fn decode(&mut self, level: usize, rows: &[Row], answer: Answer<'_>) {
+        let (m, ready) = (self.model, self.ready);
+        let (w, v) = (m.params.values(), m.vocabulary as u32);
+        self.steps.ids.clear();
+        self.steps.ids.extend(rows.iter().map(|r| match level {
+            0 => m.start_row,
+            _ => (level as u32 - 1) * v + r.code,
+        }));
+        let input = Input { table: m.table.of(w), positions: None, at: &[] };
+        let (decoder, head) = (&ready.decoder, &ready.head);
+        self.steps.step(w, decoder, head, level, level, rows, input, Prompt::Cross, answer);
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.ready.spare.put(std::mem::take(&mut self.steps));
+    }
 }
 
 impl CodeScorer for Session<'_> {
     fn requests(&self) -> usize {
-        self.spans.len()
+        self.requests
     }
 
     fn levels(&self) -> usize {
@@ -418,16 +462,19 @@ impl CodeScorer for Session<'_> {
     }
 
     fn advance(&mut self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
-        let m = self.model;
-        let (w, d, v) = (m.params.values(), m.options.d_model, m.vocabulary as u32);
-        let ids = rows.iter().map(|r| match level {
-            0 => m.start_row,
-            _ => (level as u32 - 1) * v + r.code,
-        });
-        self.steps.begin(level, rows, self.spans.len(), ids, m.table.of(w), d);
-        let memory = MemoryCache { kv: &self.memory, spans: &self.spans };
-        m.decoder.step(w, rows.len(), None, Some(memory), &mut self.steps);
-        self.steps.score(w, &m.head, level, rows.len(), d, logits);
+        self.decode(level, rows, Answer::Logits(logits));
+        Ok(())
+    }
+
+    fn advance_to(
+        &mut self,
+        level: usize,
+        rows: &[Row],
+        wanted: &Wanted,
+        normalize: Normalize,
+        scores: &mut CodeScores,
+    ) -> Result<()> {
+        self.decode(level, rows, Answer::Chosen(wanted, normalize, scores));
         Ok(())
     }
 }

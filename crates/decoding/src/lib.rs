@@ -55,7 +55,7 @@ pub mod sets;
 mod softmax;
 mod top;
 
-pub use beam::{Beam, BeamOptions, FreeBeam};
+pub use beam::{Beam, BeamOptions, FreeBeam, Sums};
 pub use best_of_n::{BestOfN, BestOfNOptions, Reward};
 pub use constraint::{Branch, Constraint, State, Unconstrained, accepts_sid};
 pub use constraints::{
@@ -71,7 +71,7 @@ pub use sampling::{
     Ancestral, AncestralOptions, Annealed, AnnealedOptions, Replacement, StochasticBeam,
     StochasticBeamOptions,
 };
-pub use scorer::{CodeScorer, Row};
+pub use scorer::{CodeScorer, CodeScores, Normalize, Row, Wanted};
 pub use sets::{OrderFree, OrderFreeOptions, PostingLists, SetRow, SetScorer};
 
 use sidereal_core::{Catalog, Code, Result, Run};
@@ -84,9 +84,11 @@ pub struct Hypothesis {
     /// What ordered the result: a sum of log-probabilities by the decoder's score rule, unless the
     /// decoder says otherwise.
     pub score: f64,
-    /// Sum of log-probabilities renormalised over the allowed codes of each step.
+    /// Sum of log-probabilities renormalised over the allowed codes of each step; NaN where it was
+    /// not asked for.
     pub log_prob_masked: f64,
-    /// Sum of log-probabilities over the full vocabulary of each step.
+    /// Sum of log-probabilities over the full vocabulary of each step; NaN where it was not asked
+    /// for.
     pub log_prob_full: f64,
     /// Whether the constraint accepts the codes as a whole identifier.
     pub valid: bool,

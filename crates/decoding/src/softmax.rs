@@ -5,7 +5,7 @@
 //! machine; sums and everything after them are f64. A row of V logits costs V exponentials.
 
 use crate::Branch;
-use sidereal_core::{Error, Result};
+use sidereal_core::{Code, Error, Result};
 
 const LANES: usize = 8;
 
@@ -91,24 +91,11 @@ pub(crate) fn normalize(
     request: u32,
     level: usize,
 ) -> Result<Option<Normalizers>> {
-    let full = log_sum_exp(row).ok_or_else(|| Error::NotFinite {
-        what: format!("a logit of request {request} at level {level}"),
-        step: None,
-        help: "the model gave NaN or +inf; check its weights and the history of this request \
-               (-inf is allowed and means probability 0)"
-            .into(),
-    })?;
+    let full = log_sum_exp(row).ok_or_else(|| not_finite(request, level))?;
     allowed.clear();
     for branch in branches {
-        let logit = row.get(branch.code as usize).ok_or_else(|| {
-            Error::mismatch(format!(
-                "the constraint offers code {} at level {level}, but the model scores codes 0 to \
-                 {}: build model and trie from the same SID table",
-                branch.code,
-                row.len().saturating_sub(1)
-            ))
-        })?;
-        allowed.push(*logit);
+        offered(branch.code, row.len(), level)?;
+        allowed.push(row[branch.code as usize]);
     }
     // Branches are distinct, so as many as there are codes means all of them.
     let masked = if branches.len() == row.len() {
@@ -117,6 +104,29 @@ pub(crate) fn normalize(
         log_sum_exp(allowed).unwrap_or(f64::NEG_INFINITY)
     };
     Ok((masked > f64::NEG_INFINITY).then_some(Normalizers { full, masked }))
+}
+
+/// A logit was NaN or plus infinity.
+pub(crate) fn not_finite(request: u32, level: usize) -> Error {
+    Error::NotFinite {
+        what: format!("a logit of request {request} at level {level}"),
+        step: None,
+        help: "the model gave NaN or +inf; check its weights and the history of this request \
+               (-inf is allowed and means probability 0)"
+            .into(),
+    }
+}
+
+/// Refuses a code that the model does not score.
+pub(crate) fn offered(code: Code, width: usize, level: usize) -> Result<()> {
+    if (code as usize) < width {
+        return Ok(());
+    }
+    Err(Error::mismatch(format!(
+        "the constraint offers code {code} at level {level}, but the model scores codes 0 to {}: \
+         build model and trie from the same SID table",
+        width.saturating_sub(1)
+    )))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 mod support;
 
 use proptest::prelude::*;
-use sidereal_core::Run;
+use sidereal_core::{Result, Run};
 use sidereal_decoding::*;
 use std::collections::BTreeSet;
 use support::catalogues::*;
@@ -26,6 +26,28 @@ fn assert_close(got: &[Hypothesis], want: &[Hypothesis]) {
 fn options(width: u32, masked: bool) -> BeamOptions {
     let score = if masked { ScoreRule::Masked } else { ScoreRule::Full };
     BeamOptions { width, score, ..Default::default() }
+}
+
+/// Counts the rows that it is asked about.
+struct Asked(TableScorer, usize);
+
+impl CodeScorer for Asked {
+    fn requests(&self) -> usize {
+        self.0.requests()
+    }
+
+    fn levels(&self) -> usize {
+        self.0.levels()
+    }
+
+    fn width(&self, level: usize) -> usize {
+        self.0.width(level)
+    }
+
+    fn advance(&mut self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
+        self.1 += rows.len();
+        self.0.advance(level, rows, logits)
+    }
 }
 
 proptest! {
@@ -58,7 +80,7 @@ proptest! {
             let exact = Exhaustive::new(ExhaustiveOptions {
                 width, score, length_normalization: alpha, ..Default::default()
             }).unwrap().decode(&mut scorer(), &[&trie], &Run::quiet(0)).unwrap();
-            let wide = Beam::new(BeamOptions { width, score, length_normalization: alpha })
+            let wide = Beam::new(BeamOptions { width, score, length_normalization: alpha, ..Default::default() })
                 .unwrap().decode(&mut scorer(), &[&trie], &Run::quiet(0)).unwrap();
             for (w, e) in wide.iter().zip(&exact) {
                 assert_close(w, e);
@@ -98,6 +120,47 @@ proptest! {
             let alone = beam.decode(&mut alone, &constraints[i..=i], &Run::quiet(0)).unwrap();
             prop_assert_eq!(&alone[0], list);
         }
+    }
+
+    #[test]
+    fn ranked_sums_find_the_same_and_ask_for_less(
+        set in catalogues(),
+        keys in proptest::collection::vec(0u64..50, 1..6),
+        width in 1u32..12,
+        masked: bool,
+        coarse: bool,
+        gone in 0usize..30,
+    ) {
+        let trie = trie(&set);
+        let left = Without::new(&trie, set.iter().take(gone).map(Vec::as_slice));
+        let logit: Logit = if coarse { coarse_logit } else { random_logit };
+        let decode = |sums| {
+            let beam = Beam::new(BeamOptions { sums, ..options(width, masked) }).unwrap();
+            let mut scorer = Asked(TableScorer::new(&keys, &WIDTHS, logit), 0);
+            let found = beam.decode(&mut scorer, &[&left], &Run::quiet(0)).unwrap();
+            (found, scorer.1)
+        };
+        let ((both, all), (ranked, fewer)) = (decode(Sums::Both), decode(Sums::Ranked));
+        for (r, b) in ranked.iter().zip(&both) {
+            prop_assert_eq!(codes(r), codes(b));
+            for (r, b) in r.iter().zip(b) {
+                // Bit for bit: a settled step adds ln 1.
+                prop_assert_eq!(r.score, b.score);
+                let (kept, other) = match masked {
+                    true => (r.log_prob_masked, r.log_prob_full),
+                    false => (r.log_prob_full, r.log_prob_masked),
+                };
+                prop_assert!(kept == b.score && other.is_nan());
+            }
+        }
+        prop_assert!(fewer <= all && (masked || fewer == all));
+        // Where each first code has one identifier, only the first level is scored.
+        let lone = set.iter().filter(|s| set.iter().filter(|t| t[0] == s[0]).count() == 1);
+        let lone = Trie::from_sids(lone.map(Vec::as_slice)).unwrap();
+        let beam = Beam::new(BeamOptions { sums: Sums::Ranked, ..options(width, true) }).unwrap();
+        let mut scorer = Asked(TableScorer::new(&keys, &WIDTHS, logit), 0);
+        beam.decode(&mut scorer, &[&lone], &Run::quiet(0)).unwrap();
+        prop_assert_eq!(scorer.1, keys.len());
     }
 
     #[test]

@@ -6,8 +6,10 @@ use crate::kernels::norm;
 use crate::{Init, Params, Slot};
 
 mod feed_forward;
+mod packed;
 
 pub use feed_forward::{FeedForward, FeedForwardShape, FeedForwardState};
+pub use packed::{PackedFeedForward, PackedLinear, PackedScratch};
 
 /// Whether a linear layer adds a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

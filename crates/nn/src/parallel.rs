@@ -2,6 +2,8 @@
 //! `rayon::join`. How work is split never changes a result, because parts share no sum.
 
 use sidereal_core::{Error, Result};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A pool of `threads` workers, at least one.
 pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
@@ -11,8 +13,21 @@ pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
         .map_err(|e| Error::other("starting threads", e))
 }
 
+/// A pool of `threads` workers, at least one, that stays for whoever asks next: for work so short
+/// that starting threads would show. Its workers keep what they have in thread-local buffers.
+pub fn shared(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
+    static POOLS: Mutex<BTreeMap<usize, Arc<rayon::ThreadPool>>> = Mutex::new(BTreeMap::new());
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pool) = pools.get(&threads.max(1)) {
+        return Ok(pool.clone());
+    }
+    let pool = Arc::new(pool(threads)?);
+    pools.insert(threads.max(1), pool.clone());
+    Ok(pool)
+}
+
 /// Calls `work` on every item, as many at a time as the pool has threads for.
-pub(crate) fn each<T: Send>(items: &mut [T], work: &(impl Fn(&mut T) + Sync)) {
+pub fn each<T: Send>(items: &mut [T], work: &(impl Fn(&mut T) + Sync)) {
     match items {
         [] => {}
         [one] => work(one),

@@ -25,21 +25,21 @@ pub(crate) fn check_kind(kind: &str) -> Result<()> {
 
 /// Matrix and columns of one level.
 #[derive(Debug, Clone)]
-struct Level {
+pub(super) struct Level {
     /// `rows x width`.
-    slot: Slot,
+    pub(super) slot: Slot,
     /// Rows of the matrix in the order of the columns.
-    pieces: Vec<Range<usize>>,
-    cols: usize,
+    pub(super) pieces: Vec<Range<usize>>,
+    pub(super) cols: usize,
 }
 
 /// Scores of all levels.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
-    levels: Vec<Level>,
-    width: usize,
+    pub(super) levels: Vec<Level>,
+    pub(super) width: usize,
     /// Factor on hidden states.
-    scale: f32,
+    pub(super) scale: f32,
 }
 
 impl Head {

@@ -3,8 +3,7 @@
 
 use super::attention::{Buffers, drop_in_place};
 use super::{
-    Chains, CrossAttention, DecodeScratch, Direction, Norm, NormKind, Prompt, RelativePositions,
-    SelfAttention, Steps, SublayerState, decode_attention,
+    CrossAttention, Direction, Norm, NormKind, RelativePositions, SelfAttention, SublayerState,
 };
 use sidereal_nn::Params;
 use sidereal_nn::kernels::attention::{Attention, Mask, RelativeBias, Span};
@@ -12,7 +11,6 @@ use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::kernels::gemm::Write;
 use sidereal_nn::kernels::math::size;
 use sidereal_nn::layers::{FeedForward, FeedForwardShape, FeedForwardState};
-use std::ops::Range;
 
 /// Sizes and conventions of a stack.
 #[derive(Debug, Clone)]
@@ -36,20 +34,20 @@ pub(crate) struct Shape {
 
 /// One block.
 #[derive(Debug, Clone)]
-struct Block {
-    attention: SelfAttention,
-    cross: Option<CrossAttention>,
-    norm: Norm,
-    feed_forward: FeedForward,
+pub(super) struct Block {
+    pub(super) attention: SelfAttention,
+    pub(super) cross: Option<CrossAttention>,
+    pub(super) norm: Norm,
+    pub(super) feed_forward: FeedForward,
 }
 
 /// A stack with its weights' places.
 #[derive(Debug, Clone)]
 pub(crate) struct Stack {
     pub(crate) shape: Shape,
-    blocks: Vec<Block>,
-    positions: Option<RelativePositions>,
-    final_norm: Norm,
+    pub(super) blocks: Vec<Block>,
+    pub(super) positions: Option<RelativePositions>,
+    pub(super) final_norm: Norm,
     /// First dropout site; stacks of one model must not overlap.
     site: u32,
 }
@@ -81,7 +79,6 @@ pub(crate) struct StackState {
     pub(crate) output: Vec<f32>,
     /// Gradient of the residual stream; after backward, that of the input.
     pub(crate) dx: Vec<f32>,
-    decode: DecodeScratch,
 }
 
 /// Encoder states that decoder rows attend to.
@@ -90,13 +87,6 @@ pub(crate) struct Memory<'a> {
     pub(crate) states: &'a [f32],
     pub(crate) rows: usize,
     pub(crate) spans: &'a [Span],
-}
-
-/// Keys and values of a memory for each block, and first row and length of each request in it.
-#[derive(Clone, Copy)]
-pub(crate) struct MemoryCache<'a> {
-    pub(crate) kv: &'a [Vec<f32>],
-    pub(crate) spans: &'a [(usize, usize)],
 }
 
 /// The gradient of a memory.
@@ -297,113 +287,4 @@ impl Stack {
         }
         drop_in_place(dropout, self.site, dx);
     }
-
-    /// Keys and values of a memory for each block, `rows x (2 * inner)`: computed once a session.
-    pub(crate) fn memory_cache(&self, w: &[f32], states: &[f32], rows: usize) -> Vec<Vec<f32>> {
-        let cross = self.blocks.iter().filter_map(|b| b.cross.as_ref());
-        cross
-            .map(|c| {
-                let mut kv = vec![0.0; rows * 2 * c.inner];
-                c.kv.forward(w, states, rows, &mut kv);
-                kv
-            })
-            .collect()
-    }
-
-    /// One decoding step: `steps.state.x` holds one new position for each of `rows` hypotheses.
-    /// Their keys and values are appended to the cache; the output is in `steps.state.output`.
-    pub(crate) fn step(
-        &self,
-        w: &[f32],
-        rows: usize,
-        prompt: Option<(&StackState, &[(usize, usize)])>,
-        memory: Option<MemoryCache<'_>>,
-        steps: &mut Steps,
-    ) {
-        let Steps { cache, state, chain, groups, .. } = steps;
-        cache.layers.resize_with(self.blocks.len(), Vec::new);
-        let levels = cache.layers.first().map_or(0, Vec::len) + 1;
-        let prompt_len = prompt.map_or(0, |p| p.1.iter().map(|s| s.1).max().unwrap_or(0));
-        state.reach = prompt_len + levels;
-        if let Some(p) = &self.positions {
-            p.table(w, state.reach, &mut state.bias);
-        }
-        let StackState { blocks, buffers, bias, reach, x, stats, output, decode, .. } = state;
-        blocks.resize_with(self.blocks.len(), BlockState::default);
-        let none = Dropout::none();
-        for (i, (block, s)) in self.blocks.iter().zip(blocks.iter_mut()).enumerate() {
-            let a = &block.attention;
-            let [qp, kp, vp, _] = a.places();
-            a.norm.forward(w, x, &mut s.normed, &mut s.stats);
-            let mut qkv = vec![0.0; rows * 3 * a.inner];
-            a.qkv.forward(w, &s.normed, rows, &mut qkv);
-            cache.layers[i].push(qkv);
-            let kv = &cache.layers[i];
-            let prompt = prompt.map(|(st, spans)| Prompt {
-                kv: &st.blocks[i].attention.q,
-                k: kp,
-                v: vp,
-                spans,
-            });
-            let chains = Chains { levels, rows: chain, kv, k: kp, v: vp };
-            size(&mut s.attention.attended, rows * a.inner);
-            let attended = &mut s.attention.attended;
-            decode_attention(
-                self.shape.heads,
-                self.shape.head_width,
-                self.shape.scale,
-                self.bias_of(bias, *reach).as_ref(),
-                &kv[levels - 1],
-                qp,
-                groups,
-                prompt.as_ref(),
-                &chains,
-                attended,
-                decode,
-            );
-            size(&mut buffers.out, x.len());
-            a.out.forward(w, attended, rows, &mut buffers.out);
-            none.add_to(0, &buffers.out, x);
-            if let (Some(c), Some(m)) = (&block.cross, memory) {
-                self.cross_step(i, c, w, rows, groups, &m.kv[i], m.spans, x, s, buffers);
-            }
-            self.feed_forward(i, w, x, rows, none, s, buffers);
-        }
-        self.final_norm.forward(w, x, output, stats);
-    }
-
-    fn cross_step(
-        &self,
-        layer: usize,
-        cross: &CrossAttention,
-        w: &[f32],
-        rows: usize,
-        groups: &[Range<usize>],
-        kv: &[f32],
-        at: &[(usize, usize)],
-        x: &mut [f32],
-        s: &mut BlockState,
-        buffers: &mut Buffers,
-    ) {
-        let [qp, kp, vp, op] = cross.places();
-        cross.norm.forward(w, x, &mut s.normed, &mut s.stats);
-        size(&mut s.cross.q, rows * cross.inner);
-        cross.q.forward(w, &s.normed, rows, &mut s.cross.q);
-        size(&mut s.cross.attended, rows * cross.inner);
-        let core = self.cross_core(layer, Dropout::none());
-        for (rows, &(k, k_len)) in groups.iter().zip(at) {
-            let span = Span { q: rows.start, q_len: rows.len(), k, k_len };
-            let attended = &mut s.cross.attended;
-            core.forward(&[span], &s.cross.q, qp, kv, kp, vp, attended, op, &mut buffers.scratch);
-        }
-        size(&mut buffers.out, x.len());
-        cross.out.forward(w, &s.cross.attended, rows, &mut buffers.out);
-        Dropout::none().add_to(0, &buffers.out, x);
-    }
-}
-
-/// Keys and values of generated codes: block, then level, then `rows x (3 * inner)`.
-#[derive(Default)]
-pub(crate) struct StepCache {
-    layers: Vec<Vec<Vec<f32>>>,
 }

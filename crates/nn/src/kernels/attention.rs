@@ -140,6 +140,11 @@ impl Block {
         (self.span.q + self.first) * place.ld + place.offset + self.head * width
     }
 
+    /// A key-shaped operand from the span's rows on; nothing where there are none.
+    fn keys<'a>(&self, kv: &'a [f32], place: Place, width: usize) -> &'a [f32] {
+        if self.cols == 0 { &[] } else { &kv[self.key(place, width)..] }
+    }
+
     /// First value of the span's rows in a key-shaped operand.
     fn key(&self, place: Place, width: usize) -> usize {
         self.span.k * place.ld + place.offset + self.head * width
@@ -164,21 +169,64 @@ impl Attention<'_> {
     ) {
         let w = self.width;
         self.for_blocks(spans, |b| {
-            let (m, n) = (b.rows, b.cols);
-            let out = &mut out[b.query(op, w)..];
-            if n == 0 {
-                return out.chunks_mut(op.ld).take(m).for_each(|row| row[..w].fill(0.0));
-            }
-            let (q, k) = (&q[b.query(qp, w)..], &kv[b.key(kp, w)..]);
-            size(&mut scratch.weights, m * n);
-            let p = &mut scratch.weights[..];
-            scores(m, n, w, q, qp.ld, k, kp.ld, p);
-            self.softmax(b, p, &mut []);
-            if let Some(keep) = b.keep {
-                drop_rows(p, n, keep, b.first * b.span.k_len, b.span.k_len);
-            }
-            mix(m, w, n, p, &kv[b.key(vp, w)..], vp.ld, out, op.ld, Write::Set);
+            let (k, v) = (b.keys(kv, kp, w), b.keys(kv, vp, w));
+            let (q, out) = (&q[b.query(qp, w)..], &mut out[b.query(op, w)..]);
+            self.attend(b, q, qp.ld, k, kp.ld, v, vp.ld, out, op.ld, scratch);
         });
+    }
+
+    /// Attended values of the queries `part` of one sequence of `len` rows: `q` and `out` begin at
+    /// the first of them, `kv` at the first row of the sequence. What [`Attention::forward`] gives
+    /// for the same rows; parts can be computed at the same time.
+    pub fn forward_part(
+        &self,
+        len: usize,
+        part: std::ops::Range<usize>,
+        q: &[f32],
+        qp: Place,
+        kv: &[f32],
+        kp: Place,
+        vp: Place,
+        out: &mut [f32],
+        op: Place,
+        scratch: &mut Scratch,
+    ) {
+        let w = self.width;
+        let span = Span { q: 0, q_len: len, k: 0, k_len: len };
+        let at = |b: &Block, p: Place| (b.first - part.start) * p.ld + p.offset + b.head * w;
+        self.for_part(0, span, part.clone(), &mut |b: &Block| {
+            let (k, v) = (b.keys(kv, kp, w), b.keys(kv, vp, w));
+            let (q, out) = (&q[at(b, qp)..], &mut out[at(b, op)..]);
+            self.attend(b, q, qp.ld, k, kp.ld, v, vp.ld, out, op.ld, scratch);
+        });
+    }
+
+    /// One block; operands begin at its first value.
+    fn attend(
+        &self,
+        b: &Block,
+        q: &[f32],
+        ldq: usize,
+        k: &[f32],
+        ldk: usize,
+        v: &[f32],
+        ldv: usize,
+        out: &mut [f32],
+        ldo: usize,
+        scratch: &mut Scratch,
+    ) {
+        let (w, m, n) = (self.width, b.rows, b.cols);
+        if n == 0 {
+            return out.chunks_mut(ldo).take(m).for_each(|row| row[..w].fill(0.0));
+        }
+        size(&mut scratch.weights, m * n);
+        let p = &mut scratch.weights[..];
+        scores(m, n, w, q, ldq, k, ldk, p);
+        self.softmax(b, p, &mut []);
+        if let Some(keep) = b.keep {
+            drop_rows(p, n, keep, b.first * b.span.k_len, b.span.k_len);
+        }
+        mix(m, w, n, p, v, ldv, out, ldo, Write::Set);
     }
 
     /// Adds the gradients of queries, keys and values, and with `dbias` (laid out as the table)
@@ -240,20 +288,30 @@ impl Attention<'_> {
     /// Calls `work` for every block of query rows, in order.
     fn for_blocks(&self, spans: &[Span], mut work: impl FnMut(&Block)) {
         for (at, &span) in spans.iter().enumerate() {
-            let cap = (BLOCK / span.k_len.max(1)).max(16);
-            let cap = if self.mask == Mask::Causal { cap.min(CAUSAL_ROWS) } else { cap };
-            for head in 0..self.heads {
-                let part = (at * self.heads + head) as u64;
-                let keep = self.dropout.keeper(self.site, part);
-                let mut first = 0;
-                while first < span.q_len {
-                    // Equal blocks: 80 rows become 40 and 40, not 64 and 16.
-                    let left = span.q_len - first;
-                    let rows = left.div_ceil(left.div_ceil(cap));
-                    let cols = self.seen(&span, first + rows - 1);
-                    work(&Block { span, head, keep, first, rows, cols });
-                    first += rows;
-                }
+            self.for_part(at, span, 0..span.q_len, &mut work);
+        }
+    }
+
+    /// Calls `work` for every block of the queries `part` of the span with the number `at`.
+    fn for_part(
+        &self,
+        at: usize,
+        span: Span,
+        part: std::ops::Range<usize>,
+        work: &mut impl FnMut(&Block),
+    ) {
+        let cap = (BLOCK / span.k_len.max(1)).max(16);
+        let cap = if self.mask == Mask::Causal { cap.min(CAUSAL_ROWS) } else { cap };
+        for head in 0..self.heads {
+            let keep = self.dropout.keeper(self.site, (at * self.heads + head) as u64);
+            let mut first = part.start;
+            while first < part.end {
+                // Equal blocks: 80 rows become 40 and 40, not 64 and 16.
+                let left = part.end - first;
+                let rows = left.div_ceil(left.div_ceil(cap));
+                let cols = self.seen(&span, first + rows - 1);
+                work(&Block { span, head, keep, first, rows, cols });
+                first += rows;
             }
         }
     }

@@ -36,6 +36,7 @@ pub(crate) use simd;
 pub mod activation;
 pub mod attention;
 pub mod cross_entropy;
+pub mod decoding;
 pub mod dropout;
 pub mod embedding;
 pub mod gate;

@@ -43,9 +43,9 @@ impl FeedForwardShape {
 #[derive(Debug, Clone)]
 pub struct FeedForward {
     /// A gated one has two: `wi_0` and `wi_1` as one matrix, and `wo`.
-    layers: Vec<Linear>,
-    hidden: usize,
-    gate: Option<Activation>,
+    pub(super) layers: Vec<Linear>,
+    pub(super) hidden: usize,
+    pub(super) gate: Option<Activation>,
 }
 
 /// Hidden activations, kept for the backward pass.

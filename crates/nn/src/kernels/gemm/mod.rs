@@ -5,12 +5,16 @@
 //! first-level cache holds, A is read where it lies unless its columns are contiguous, and nothing
 //! is allocated once a thread's buffer has grown. Against the `gemm` crate, which packs both sides
 //! for every product, that is worth a tenth of a training step. Elsewhere the `gemm` crate works.
+//! What is multiplied often is packed once ([`pack`], [`gemm_packed`]), with the same result.
 //! With the feature `mkl` or `openblas` a C library that the user has takes over.
 
 #[cfg(all(any(feature = "mkl", feature = "openblas"), not(miri)))]
 mod blas;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod blocked;
+mod packed;
+
+pub use packed::{Packed, gemm_packed, pack, packed_len};
 
 use super::{Isa, isa};
 
