@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A user of the synthetic world.
@@ -19,6 +20,8 @@ const USER: &str = "user-00";
 
 struct Service {
     child: Child,
+    /// Reads the log as it comes: a full pipe would hold it up.
+    log: JoinHandle<String>,
     address: SocketAddr,
     admin: SocketAddr,
 }
@@ -35,7 +38,13 @@ impl Service {
             line.split('/').nth(2).unwrap().parse().unwrap()
         };
         let (address, admin) = (address("service "), address("admin "));
-        Service { child, address, admin }
+        let mut errors = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).unwrap();
+            text
+        });
+        Service { child, log, address, admin }
     }
 
     fn signal(&self, name: &str) {
@@ -107,8 +116,7 @@ fn answers_swaps_and_stops_on_signals() {
     });
     assert!(answered.iter().all(|&n| n > 0), "{answered:?}");
     let status = service.child.wait().unwrap();
-    let mut log = String::new();
-    service.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    let log = service.log.join().unwrap();
     assert_eq!(status.code(), Some(0), "{log}");
     let lines: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let good = |l: &&Value| l["route"] == "/v1/recommend" && l["status"] == 200;

@@ -16,7 +16,7 @@ mod client;
 
 use client::Client;
 use serde_json::{Value, json};
-use sidereal_core::{Error, Recommender, Request, Result, Run};
+use sidereal_core::{Error, Request, Result, Run};
 use sidereal_experiment::{Cache, Finished, Registry, Seen, plan_of};
 use sidereal_serve::Target;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Connections: how many, how slow, and how they end.
 //!
 //! To stop, in this order: what the kernel has accepted already is taken; the listener closes;
-//! answers say `Connection: close`; after [`GRACE`] connections without a request close; the others
+//! answers say `Connection: close`; after 100 ms connections without a request close; the others
 //! close behind their answer. So a request that was sent before the listener closed is answered.
 //! A request sent later on a connection kept from before may find it closed, as with any server.
 

@@ -170,6 +170,7 @@ impl Server {
             }
         }
         runtime.shutdown_timeout(Duration::from_millis(100));
+        shared.log.close();
         match ended.is_ok() && cut == 0 {
             true => Ok(()),
             false => Err(Error::Cancelled(format!("{cut} connections were cut off"))),
