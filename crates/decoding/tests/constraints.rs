@@ -243,3 +243,21 @@ fn titles_as_bytes_and_as_words() {
         }
     }
 }
+
+#[test]
+fn a_million_identifiers_take_nine_bytes_each() {
+    let code = |i: u64| (sidereal_core::seed::mix(i) % 1_024) as Code;
+    let codes: Vec<Code> = (0..4_000_000).map(code).collect();
+    let trie = Trie::from_codes(&codes, 4).unwrap();
+    // 2 bytes a code, and bits at the levels where neighbours share codes.
+    assert!(trie.len() > 999_000 && trie.bytes() < 9 * trie.len());
+    assert!(codes.chunks(4).step_by(97).all(|sid| trie.contains(sid)));
+    let mut sid = [0; 4];
+    let absent = (0..1_000u64).filter(|&i| {
+        sid.iter_mut().zip(0..).for_each(|(c, j)| *c = code(5_000_000 + 4 * i + j));
+        !trie.contains(&sid)
+    });
+    // One in 2^40 / 10^6 is there by chance.
+    assert!(absent.count() >= 999);
+    assert!(trie.sid(0).le(trie.sid(1)) && trie.sid(trie.len()).next().is_none());
+}

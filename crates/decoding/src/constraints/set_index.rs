@@ -9,6 +9,9 @@
 //! an identifier are no codes and are not here. Repeated codes count: `{3, 3, 5}` contains 3 twice.
 //! The papers intersect full lists; the outcome is the same.
 //!
+//! [`PostingLists`](crate::PostingLists) serves the order-free decoder, which fills places: IDs of
+//! one length with a codebook each. Here IDs differ in length, and any decoder can be used.
+//!
 //! Cost: rows of the shortest list times codes of a row. Memory: 4 bytes a code for the lists, and
 //! the sets as a [`Trie`].
 

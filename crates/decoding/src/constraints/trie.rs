@@ -94,7 +94,8 @@ impl Trie {
         self.max_len
     }
 
-    /// Hash of the content, [`SidTable::version`] of the table it was made from.
+    /// Hash of the content, [`SidTable::version`](sidereal_core::SidTable::version) of the table it
+    /// was made from.
     pub fn version(&self) -> u64 {
         self.version
     }
