@@ -121,6 +121,31 @@ fn every_kind_of_part_runs_by_name() {
 }
 
 #[test]
+fn every_decoder_measures_a_finished_run() {
+    let place = Place::new();
+    place.run(&[]).ok();
+    for decoder in [
+        "type=\"diverse-beam\", groups=10",
+        "type=\"ancestral\"",
+        "type=\"ancestral\", replacement=\"without\", temperature=0.8, top_k=20, top_p=0.95",
+        "type=\"stochastic-beam\"",
+        "type=\"annealed\"",
+        "type=\"best-of-n\", draws={type=\"ancestral\", width=100}",
+    ] {
+        let set = format!("decoder={{{decoder}}}");
+        let measure = || {
+            let done = place.sidereal(&["evaluate", "runs/tiny", "-q", "--json", "--set", &set]);
+            serde_json::from_str::<Value>(&done.ok().out).unwrap()
+        };
+        let tree = measure();
+        let recall = tree["test"]["recall@10"].as_f64().unwrap();
+        assert!(recall > 0.0 && recall <= 1.0, "{decoder}: {recall}");
+        assert_eq!(tree["protocol"]["test"]["invalid_candidates"], 0, "{decoder}");
+        assert_eq!(measure(), tree, "{decoder}");
+    }
+}
+
+#[test]
 fn a_finished_run_is_measured_again_without_training() {
     let place = Place::new();
     place.run(&[]).ok();
