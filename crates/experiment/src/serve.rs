@@ -208,11 +208,13 @@ impl<'a> Finished<'a> {
             }
             (None, None) => return Err(Error::mismatch("the run has no recommender")),
         };
-        let (recommender, explainer): (Arc<dyn Recommender>, Option<Arc<dyn Explainer>>) =
-            match evaluation::generative_recommender(&cx, &subject)?.map(Arc::new) {
-                Some(made) => (made.clone(), Some(made)),
-                None => (Arc::from(evaluation::recommender(&cx, &data, &subject)?), None),
-            };
+        let generative = evaluation::generative_recommender(&cx, &subject)?.map(Arc::new);
+        let explainer = generative.clone().map(|g| g as Arc<dyn Explainer>);
+        // Without rerankers both share one.
+        let recommender: Arc<dyn Recommender> = match generative {
+            Some(generative) if plan.rerankers.is_empty() => generative,
+            _ => Arc::from(evaluation::recommender(&cx, &data, &subject)?),
+        };
         Ok(Finished { cx, data, subject, recommender, explainer })
     }
 
@@ -240,6 +242,16 @@ impl<'a> Finished<'a> {
             seed: cx.plan.seed,
             width: generative.map(|g| g.decoder.built.width()),
         }
+    }
+
+    /// The recommender alone, for a run on `data`.
+    ///
+    /// Errors: this run is on other data.
+    pub(crate) fn into_recommender(self, data: &Data) -> Result<Arc<dyn Recommender>> {
+        if self.data.identity != data.identity {
+            return Err(Error::mismatch("the run that verifies is on other data or another split"));
+        }
+        Ok(self.recommender)
     }
 
     /// Measures the run again, under the plan it was opened with.

@@ -154,6 +154,33 @@ fn recommenders_without_training_are_reranked() {
 }
 
 #[test]
+fn another_run_verifies() {
+    let place = tempfile::tempdir().unwrap();
+    let world = &TINY[..TINY.find("[encoder]").unwrap()];
+    let oracle = format!("{world}[recommender]\ntype = \"oracle\"\n");
+    let best = go(place.path(), "oracle", &oracle).unwrap();
+    let text = |path: &Path| {
+        format!(
+            "{TINY}[[reranker]]\ntype = \"verifier\"\nrun_path = {path:?}\ndepth = 60\n\
+             candidates = 30\n"
+        )
+    };
+    let plain = go(place.path(), "plain", TINY).unwrap();
+    let verified = go(place.path(), "verified", &text(&place.path().join("oracle"))).unwrap();
+    let ndcg = |o: &Outcome| o.results.test["ndcg@10"];
+    assert!(ndcg(&verified) > ndcg(&plain), "{} {}", ndcg(&verified), ndcg(&plain));
+    assert!(ndcg(&verified) <= ndcg(&best) + 0.05);
+    assert!(verified.results.protocol["rerankers"][0]["test"]["calls"].as_u64() > Some(0));
+    // A verifier on other data, and one that does not exist.
+    let other = oracle.replace("users = 80", "users = 81");
+    go(place.path(), "other", &other).unwrap();
+    let e = go(place.path(), "x", &text(&place.path().join("other"))).err().unwrap().to_string();
+    assert!(e.contains("run_path") && e.contains("other data"), "{e}");
+    let e = error(&text(Path::new("/nowhere")));
+    assert!(e.contains("run_path") && e.contains("no finished run"), "{e}");
+}
+
+#[test]
 fn errors_say_which_section() {
     let two = "[[reranker]]\ntype = \"mmr\"\n[[reranker]]\ntype = \"mmr\"\n";
     let e = error(&format!("{two}lambda = 2.0\n"));

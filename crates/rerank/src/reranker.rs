@@ -49,7 +49,7 @@ impl Budget {
 }
 
 /// Something that a reranker reads beside the list; see [`Side`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Need {
     /// Training interactions of each item.
@@ -58,6 +58,8 @@ pub enum Need {
     Vectors,
     /// Categories cut at a depth: 0 keeps the first part of a path.
     Categories(usize),
+    /// The recommender of a finished run, by its folder.
+    Run(String),
 }
 
 /// One list to order.

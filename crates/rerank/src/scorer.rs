@@ -127,15 +127,47 @@ impl Scorer for ByRecommender {
         candidates: &[Recommendation],
         out: &mut Vec<f64>,
     ) -> Result<()> {
-        // The caller's threads already work on different requests.
-        let run = Run { threads: 1, observer: &Silent, ..task.run.clone() };
-        let lists = self.recommender.recommend(&[*task.request], self.depth, &run)?;
-        let scores: BTreeMap<ItemId, f64> =
-            lists.iter().flat_map(|l| &l.items).map(|r| (r.item, r.score)).collect();
-        let score = |c: &Recommendation| scores.get(&c.item).copied();
-        out.extend(candidates.iter().map(|c| score(c).unwrap_or(f64::NEG_INFINITY)));
-        Ok(())
+        listed(self.recommender.as_ref(), self.depth, task, candidates, out)
     }
+}
+
+/// The recommender of a finished run as a scorer, found by its folder.
+pub(crate) struct ByRun {
+    pub folder: String,
+    pub depth: usize,
+}
+
+impl Scorer for ByRun {
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Run(self.folder.clone())]
+    }
+
+    fn score(
+        &self,
+        task: &Task<'_>,
+        candidates: &[Recommendation],
+        out: &mut Vec<f64>,
+    ) -> Result<()> {
+        listed(task.side.run(&self.folder)?.as_ref(), self.depth, task, candidates, out)
+    }
+}
+
+/// Scores of the candidates among the first `depth` items of a recommender.
+fn listed(
+    recommender: &dyn Recommender,
+    depth: usize,
+    task: &Task<'_>,
+    candidates: &[Recommendation],
+    out: &mut Vec<f64>,
+) -> Result<()> {
+    // The caller's threads already work on different requests.
+    let run = Run { threads: 1, observer: &Silent, ..task.run.clone() };
+    let lists = recommender.recommend(&[*task.request], depth, &run)?;
+    let scores: BTreeMap<ItemId, f64> =
+        lists.iter().flat_map(|l| &l.items).map(|r| (r.item, r.score)).collect();
+    let score = |c: &Recommendation| scores.get(&c.item).copied();
+    out.extend(candidates.iter().map(|c| score(c).unwrap_or(f64::NEG_INFINITY)));
+    Ok(())
 }
 
 /// Candidates scored between two looks at the clock.

@@ -2,15 +2,17 @@
 //! the targets.
 
 use crate::Need;
-use sidereal_core::{Error, ItemId, MatrixRef, Result};
+use sidereal_core::{Error, ItemId, MatrixRef, Recommender, Result};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What is known of the N items; parts that nobody [needs](Need) stay out.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Side {
     popularity: Option<Popularity>,
     vectors: Option<UnitVectors>,
     categories: BTreeMap<usize, Groups>,
+    runs: BTreeMap<String, Arc<dyn Recommender>>,
 }
 
 impl Side {
@@ -34,6 +36,12 @@ impl Side {
         self
     }
 
+    /// With the recommender of a finished run, by its folder.
+    pub fn with_run(mut self, folder: &str, recommender: Arc<dyn Recommender>) -> Self {
+        self.runs.insert(folder.into(), recommender);
+        self
+    }
+
     /// Training interactions. Errors: there are none.
     pub fn popularity(&self) -> Result<&Popularity> {
         self.popularity.as_ref().ok_or_else(|| missing("training interactions"))
@@ -49,12 +57,18 @@ impl Side {
         self.categories.get(&level).ok_or_else(|| missing("categories"))
     }
 
+    /// The recommender of a finished run. Errors: there is none.
+    pub fn run(&self, folder: &str) -> Result<&Arc<dyn Recommender>> {
+        self.runs.get(folder).ok_or_else(|| missing(&format!("the run {folder}")))
+    }
+
     /// Whether everything in `needs` is there.
     pub fn check(&self, needs: &[Need]) -> Result<()> {
         needs.iter().try_for_each(|need| match need {
             Need::Popularity => self.popularity().map(drop),
             Need::Vectors => self.vectors().map(drop),
             Need::Categories(level) => self.categories(*level).map(drop),
+            Need::Run(folder) => self.run(folder).map(drop),
         })
     }
 }

@@ -18,7 +18,7 @@
 //! Cost: a call a candidate, and a sort. A score of -inf rejects always; NaN is an error.
 
 use crate::score_fusion::descending;
-use crate::scorer::scored;
+use crate::scorer::{ByRun, scored};
 use crate::{Budget, Cost, Need, Pick, Reordered, Reranker, Scorer, Signal, Task};
 use rand::Rng;
 use sidereal_core::{Error, Request, Result, seed};
@@ -51,6 +51,12 @@ sidereal_core::options! {
         /// Who verifies: `popularity` (logarithm of training interactions), `similarity` (cosine
         /// with the mean of the history), `category` (share of the history), `decoder`.
         pub scorer: Signal = Signal::Popularity,
+        /// Folder of a finished run on the same data whose recommender verifies, in the place of
+        /// `scorer`. Unset: none.
+        pub run_path: Option<String> = None,
+        /// Items that the recommender of `run_path` is asked for, 1 and up; candidates that it does
+        /// not list get the score -inf.
+        pub depth: usize = 100,
         /// Least score to accept, any finite number. Unset: no threshold.
         pub threshold: Option<f64> = None,
         /// Temperature of random acceptance, above 0; not together with `threshold`. Unset: none.
@@ -101,8 +107,15 @@ impl Verifier {
                 return Err(Error::config("reranker.beta", message));
             }
         };
+        let scorer: Box<dyn Scorer> = match options.run_path {
+            Some(folder) => Box::new(ByRun { folder: finished(folder)?, depth: options.depth }),
+            None => Box::new(options.scorer),
+        };
+        if options.depth == 0 {
+            return Err(Error::config("reranker.depth", "0; allowed: 1 and up"));
+        }
         Ok(Verifier {
-            scorer: Box::new(options.scorer),
+            scorer,
             accept,
             order: options.order,
             rejected: options.rejected,
@@ -133,6 +146,15 @@ impl Verifier {
             }
         }
     }
+}
+
+/// The folder, if it holds a finished run.
+fn finished(folder: String) -> Result<String> {
+    if std::path::Path::new(&folder).join("metrics.json").is_file() {
+        return Ok(folder);
+    }
+    let message = format!("{folder}: no finished run; allowed: a folder with metrics.json");
+    Err(Error::config("reranker.run_path", message))
 }
 
 /// A number for user and history.

@@ -8,12 +8,17 @@
 use super::Context;
 use super::data::Data;
 use super::embeddings::embeddings;
-use super::evaluation::{Subject, first_stage};
+use super::evaluation::{METRICS, Subject, first_stage};
+use crate::cache::Checksum;
+use crate::folder::CONFIG;
+use crate::serve::{Finished, plan_of};
 use serde_json::{Value, json};
 use sidereal_backbones::Output;
 use sidereal_core::{EncoderInput, Error, Event, ItemEncoder, MatrixRef, Recommender, Result};
 use sidereal_encoders::{Labels, LabelsOptions};
 use sidereal_rerank::{Cost, Groups, Need, Reranked, Reranker, Side};
+use std::path::Path;
+use std::sync::Arc;
 
 /// The recommender of the plan with its rerankers, which may be none.
 pub fn reranked(
@@ -36,6 +41,7 @@ pub fn reranked(
                 let groups = categories(cx, data, level)?;
                 side.with_categories(level, groups)
             }
+            Need::Run(folder) => side.with_run(&folder, second(cx, data, &folder)?),
             other => {
                 let message = format!("a reranker needs {other:?}, which a run has not");
                 return Err(Error::config("reranker", message));
@@ -66,6 +72,16 @@ fn with_vectors(side: Side, cx: &Context<'_>, data: &Data, subject: &Subject) ->
     }
 }
 
+/// The recommender of another finished run on the same data.
+fn second(cx: &Context<'_>, data: &Data, folder: &str) -> Result<Arc<dyn Recommender>> {
+    let plan = plan_of(cx.registry, Path::new(folder), &[])?;
+    let finished = Finished::open(cx.registry, &plan, cx.cache, Path::new(folder), cx.run.clone())?;
+    finished.into_recommender(data).map_err(|e| match e {
+        Error::Mismatch(message) => Error::config("reranker.run_path", message),
+        other => other,
+    })
+}
+
 fn categories(cx: &Context<'_>, data: &Data, level: usize) -> Result<Groups> {
     let labels = Labels::new(LabelsOptions { level, ..LabelsOptions::default() })?;
     let input = EncoderInput { items: &data.dataset.items, train: &data.train };
@@ -80,6 +96,18 @@ pub fn add_to_key(inputs: &mut Value, cx: &Context<'_>, data: &Data) -> Result<(
         return Ok(());
     }
     inputs["rerankers"] = chain.into();
+    let mut runs = Vec::new();
+    for need in cx.plan.rerankers.iter().flat_map(|p| p.built.needs()) {
+        if let Need::Run(folder) = need {
+            // The resolved configuration and what it came to stand for the model.
+            for file in [CONFIG, METRICS] {
+                runs.push(Checksum::of(&Path::new(&folder).join(file))?.sha256);
+            }
+        }
+    }
+    if !runs.is_empty() {
+        inputs["runs"] = runs.into();
+    }
     // The vectors that IDs were made from are no part of a trained model's identity.
     let reads = |p: &crate::Part<dyn Reranker>| p.built.needs().contains(&Need::Vectors);
     let generative = cx.plan.model.as_ref().and_then(|m| m.generative.as_ref());
