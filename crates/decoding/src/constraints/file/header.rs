@@ -107,6 +107,8 @@ impl Header {
             len => {
                 Some(self.codes) == self.rows.checked_mul(len)
                     && self.max_len == if self.rows == 0 { 0 } else { len }
+                    // Else a file of no size could have billions of rows to look through.
+                    && (self.rows == 0 || len > 0)
             }
         };
         if !lengths {

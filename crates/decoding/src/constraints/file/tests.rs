@@ -137,6 +137,19 @@ fn every_flipped_byte_is_found() {
 }
 
 #[test]
+fn rows_without_codes_are_refused_at_once() {
+    let none: [&[Code]; 0] = [];
+    let (_dir, path, mut bytes) = saved(&Trie::from_sids(none).unwrap());
+    bytes[18] = 0xff; // 16 million rows of length 0: the header alone
+    sign(&mut bytes);
+    fs::write(&path, &bytes).unwrap();
+    for (place, verify) in WAYS {
+        let error = Trie::open(&path, place, verify).unwrap_err().to_string();
+        assert!(error.contains("lengths of the rows"), "{error}");
+    }
+}
+
+#[test]
 fn errors_name_file_and_fault() {
     let (dir, path, bytes) = saved(&varying());
     let fails = |change: &dyn Fn(&mut Vec<u8>), words: &str| {
