@@ -115,7 +115,9 @@ fn call(batch: &[Job]) -> sidereal_core::Result<Vec<Said>> {
     }
     let mut paths: Vec<Option<Vec<Path>>> = responses.iter().map(|_| None).collect();
     if let Some(explainer) = &served.explainer {
-        let asked = |&i: &usize| batch[i].wanted.explain == Explain::Path;
+        // A reranker may bring items in that no search found: they have no ID to explain.
+        let found = |r: &Response| r.items.iter().all(|item| item.sid.is_some());
+        let asked = |&i: &usize| batch[i].wanted.explain == Explain::Path && found(&responses[i]);
         let asked: Vec<usize> = (0..responses.len().min(batch.len())).filter(asked).collect();
         if !asked.is_empty() {
             let requests: Vec<Request<'_>> = asked.iter().map(|&i| requests[i]).collect();
