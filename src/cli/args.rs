@@ -110,7 +110,7 @@ pub struct ReportArguments {
     pub level: f64,
     /// Draws of the bootstrap
     #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub resamples: usize,
+    pub resamples: u64,
     /// Prints tables in Markdown
     #[arg(long, conflicts_with_all = ["latex", "json"])]
     pub markdown: bool,
@@ -135,6 +135,8 @@ pub enum TestName {
     PairedT,
     /// Wilcoxon's signed ranks
     Wilcoxon,
+    /// Random signs
+    Permutation,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! Values with their intervals, one line each, against a reference.
 
-use super::svg::{RIGHT, Scale, WIDTH, card, clip, escape, frame, short, ticks};
+use super::svg::{RIGHT, Scale, WIDTH, card, clip_middle, escape, frame, short, ticks};
 use std::fmt::Write;
 
 /// Height of a line.
@@ -8,7 +8,7 @@ const LINE: f64 = 19.0;
 /// Width of the names.
 const NAMES: f64 = 148.0;
 /// Letters of a name that fit.
-const LETTERS: usize = 24;
+const LETTERS: usize = 18;
 /// Room above and below.
 const MARGIN: f64 = 8.0;
 /// Room for the axis.
@@ -150,7 +150,7 @@ impl Forest<'_> {
 }
 
 fn line(row: &ForestRow, x: &Scale, y: f64) -> String {
-    let full = format!("{} {}", row.standing.mark(), row.name);
+    let name = format!("{} {}", row.standing.mark(), clip_middle(&row.name, LETTERS));
     let mut out = format!(
         "<g style=\"color:{}\"><title>{}: {}</title><text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" \
          text-anchor=\"end\">{}</text>",
@@ -159,7 +159,7 @@ fn line(row: &ForestRow, x: &Scale, y: f64) -> String {
         short(row.value),
         NAMES - 8.0,
         y + 3.5,
-        escape(clip(full.trim(), LETTERS).as_ref())
+        escape(name.trim())
     );
     if let Some((low, high)) = row.interval {
         let _ = write!(

@@ -1,16 +1,16 @@
 //! Points with names on two axes, x by powers of ten where it spans many.
 
 use super::svg::{
-    BOTTOM, HEIGHT, LEFT, RIGHT, Scale, TOP, WIDTH, card, clip, escape, frame, grid, short, ticks,
-    x_label,
+    BOTTOM, HEIGHT, LEFT, RIGHT, Scale, TOP, WIDTH, card, clip_middle, escape, frame, grid, short,
+    ticks, x_label,
 };
 use std::fmt::Write;
 
 /// Width of a letter and height of a line of names.
-const LETTER: f64 = 5.6;
+const LETTER: f64 = 6.3;
 const LINE: f64 = 11.0;
 /// Letters of a name.
-const LETTERS: usize = 26;
+const LETTERS: usize = 22;
 /// Largest x over smallest from which x goes by powers of ten.
 const DECADES: f64 = 20.0;
 
@@ -47,6 +47,14 @@ struct Area {
     y: f64,
     w: f64,
     h: f64,
+}
+
+/// Where a name may stand.
+struct Spot {
+    anchor: &'static str,
+    x: f64,
+    y: f64,
+    left: f64,
 }
 
 impl Area {
@@ -115,17 +123,25 @@ impl Scatter<'_> {
         for mark in &self.marks {
             let (x, y) = place(mark);
             let color = mark.color.map_or("var(--other)".into(), |c| format!("var(--c{})", c % 8));
-            let text = clip(&mark.name, LETTERS);
+            let text = clip_middle(&mark.name, LETTERS);
             let w = text.chars().count() as f64 * LETTER;
-            let spots =
-                [(x + 7.0, y), (x - 7.0 - w, y), (x - w / 2.0, y - 11.0), (x - w / 2.0, y + 11.0)];
-            let free = spots.into_iter().find_map(|(left, middle)| {
-                let area = Area { x: left, y: middle - LINE / 2.0, w, h: LINE };
+            let spots = [
+                Spot { anchor: "start", x: x + 7.0, y, left: x + 7.0 },
+                Spot { anchor: "end", x: x - 7.0, y, left: x - 7.0 - w },
+                Spot { anchor: "middle", x, y: y - 11.0, left: x - w / 2.0 },
+                Spot { anchor: "middle", x, y: y + 11.0, left: x - w / 2.0 },
+            ];
+            let free = spots.into_iter().find(|spot| {
+                let area = Area { x: spot.left, y: spot.y - LINE / 2.0, w, h: LINE };
                 let inside = area.x >= LEFT
                     && area.x + w <= WIDTH - RIGHT + 4.0
                     && area.y >= 0.0
                     && area.y + LINE <= HEIGHT - BOTTOM;
-                (inside && !taken.iter().any(|t| t.meets(&area))).then_some(area)
+                let free = inside && !taken.iter().any(|t| t.meets(&area));
+                if free {
+                    taken.push(area);
+                }
+                free
             });
             let _ = write!(
                 out,
@@ -135,13 +151,13 @@ impl Scatter<'_> {
                 short(mark.y),
                 short(mark.x)
             );
-            if let Some(area) = free {
-                taken.push(area);
+            if let Some(spot) = free {
                 let _ = write!(
                     out,
-                    "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-                    area.x,
-                    area.y + LINE / 2.0 + 3.5,
+                    "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{}\">{}</text>",
+                    spot.x,
+                    spot.y + 3.5,
+                    spot.anchor,
                     escape(&text)
                 );
             }

@@ -37,6 +37,17 @@ pub fn clip(text: &str, letters: usize) -> String {
     }
 }
 
+/// Both ends of a name, with a mark between them: names that begin alike stay apart.
+pub fn clip_middle(text: &str, letters: usize) -> String {
+    let all: Vec<char> = text.chars().collect();
+    if all.len() <= letters {
+        return text.to_string();
+    }
+    let end = letters / 2;
+    let start = letters.saturating_sub(end + 1);
+    all[..start].iter().chain(&['…']).chain(&all[all.len() - end..]).collect()
+}
+
 /// A number for people: up to four significant digits.
 pub fn short(v: f64) -> String {
     if v == 0.0 {
@@ -139,9 +150,17 @@ pub fn powers(high: f64) -> Vec<f64> {
     (0..=high.max(0.0) as i32).map(f64::from).collect()
 }
 
+/// Letters of a name in a legend.
+const ENTRY: usize = 40;
+
 /// One line of a legend.
 pub fn entry(color: usize, name: &str) -> String {
-    format!("<li style=\"color:var(--c{})\"><i></i><span>{}</span></li>", color % 8, escape(name))
+    format!(
+        "<li style=\"color:var(--c{})\" title=\"{}\"><i></i><span>{}</span></li>",
+        color % 8,
+        escape(name),
+        escape(&clip_middle(name, ENTRY))
+    )
 }
 
 #[cfg(test)]
@@ -151,6 +170,11 @@ mod tests {
     #[test]
     fn long_texts_are_clipped() {
         assert_eq!((clip("größe", 5).as_str(), clip("größer", 5).as_str()), ("größe", "größ…"));
+        assert_eq!(clip_middle("a long name 12", 8), "a l…e 12");
+        assert_eq!(
+            (clip_middle("same", 4), clip_middle("größer", 5)),
+            ("same".into(), "gr…er".into())
+        );
     }
 
     #[test]

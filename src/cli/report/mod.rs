@@ -5,7 +5,7 @@ mod page;
 mod sheet;
 mod sheets;
 
-use super::args::ReportArguments;
+use super::args::{ReportArguments, TestName};
 use super::interrupt::cancel_on_interrupt;
 use super::output;
 use super::run::observers;
@@ -23,8 +23,9 @@ pub fn report(registry: &Registry, a: ReportArguments) -> Result<ExitCode> {
     let run = Run { seed: 0, observer: &observer, cancel: cancel_on_interrupt(), threads };
     let rules = Rules {
         test: match a.test {
-            super::args::TestName::PairedT => Test::PairedT,
-            super::args::TestName::Wilcoxon => Test::Wilcoxon,
+            TestName::PairedT => Test::PairedT,
+            TestName::Wilcoxon => Test::Wilcoxon,
+            TestName::Permutation => Test::Permutation,
         },
         level: a.level,
         resamples: a.resamples,

@@ -157,14 +157,15 @@ pub fn legend(report: &Report) -> Vec<String> {
     let test = match rules.test {
         Test::PairedT => "paired t test",
         Test::Wilcoxon => "Wilcoxon signed-rank test",
+        Test::Permutation => "sign-flip permutation test",
     };
     let tested = report.metrics.iter().flat_map(|t| &t.rows);
     let family = tested.filter(|r| r.difference.as_ref().is_some_and(|d| d.p.is_some())).count();
-    let mut out = vec![
-        "mean ± standard deviation over seeds; intervals over test users (bootstrap of values \
-         averaged over seeds)"
-            .replace("bootstrap", &format!("bootstrap, {} resamples,", rules.resamples)),
-    ];
+    let mut out = vec![format!(
+        "mean ± standard deviation over seeds; intervals over test users (bootstrap BCa of values \
+         averaged over seeds, {} resamples)",
+        rules.resamples
+    )];
     if family > 0 {
         out.push(format!(
             "▲ ▼ better or worse than {}: p < {} ({test} over users, two-sided, Holm over {family} \
@@ -184,7 +185,9 @@ pub fn legend(report: &Report) -> Vec<String> {
         ));
         out.push("a p over users says nothing of other trainings; only seeds do".into());
     } else if report.systems.len() > 1 {
-        out.push("no test: the runs have no values a user that can be paired".into());
+        out.push(
+            "no test: no two systems have values of the same users, at least two of them".into(),
+        );
     }
     out
 }

@@ -7,11 +7,12 @@
 //! | `protocol.rs` | what must be equal before figures may be compared |
 //! | `compare/` | means, spreads, intervals, tests, verdicts |
 //! | `views/` | the same from other sides: factors, curves, costs, groups, users, examples |
-//! | `names.rs` | short names |
+//! | `metrics.rs`, `names.rs` | which metrics, and their direction; short names |
 
 pub mod collect;
 pub mod compare;
 pub mod log;
+mod metrics;
 pub mod names;
 pub mod per_user;
 pub mod protocol;
@@ -24,12 +25,12 @@ pub(crate) mod synthetic;
 use crate::Registry;
 use collect::{Collection, System, collect};
 use compare::{MetricTable, Rules, Wanted, compare};
+use metrics::wanted;
 use protocol::{Mismatch, mismatches, terms};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sidereal_core::component::nearest;
-use sidereal_core::{Error, Result, Run, Spec};
-use sidereal_metrics::Direction;
+use sidereal_core::{Error, Result, Run};
 use std::path::PathBuf;
 use views::ablation::{Ablation, ablations};
 use views::breakdown::{Breakdown, breakdowns};
@@ -37,7 +38,7 @@ use views::cost::{Cost, costs};
 use views::curves::{Curves, curves};
 use views::examples::{UserExample, examples};
 use views::responses::{Response, responses};
-use views::users::{Curve, Pair, distribution, pair, ranks};
+use views::users::{Curve, Distribution, Pair, distribution, pair, ranks};
 
 /// Version of the report's JSON: raised when a key changes its meaning or goes.
 pub const FORMAT: u32 = 1;
@@ -115,12 +116,12 @@ pub struct Report {
     pub costs: Vec<Cost>,
     /// Learning curves.
     pub curves: Vec<Curves>,
-    /// The metric by groups of users.
+    /// Metrics by groups of users.
     pub breakdowns: Vec<Breakdown>,
     /// Share of targets among the first k items.
     pub ranks: Vec<Curve>,
-    /// Share of users with at least a value.
-    pub distribution: Vec<Curve>,
+    /// How values are distributed over users, for metrics that have a value a user.
+    pub distributions: Vec<Distribution>,
     /// The other systems beside the base, user by user.
     pub pairs: Vec<Pair>,
     /// Recommendations for the same users.
@@ -137,7 +138,7 @@ pub struct RulesUsed {
     /// Power of the detectable difference.
     pub power: f64,
     /// Draws of the bootstrap.
-    pub resamples: usize,
+    pub resamples: u64,
 }
 
 impl Report {
@@ -169,6 +170,14 @@ impl Report {
         remarks(&systems, &metrics, &mut notes);
         let ground = terms(&systems[base]);
         let peers: Vec<&System> = systems.iter().filter(|s| terms(s) == ground).collect();
+        let mut groups = Vec::new();
+        for metric in &metrics {
+            groups.extend(breakdowns(&peers, &metric.name)?);
+        }
+        let spread = |m: &Wanted| Distribution {
+            metric: m.name.clone(),
+            systems: distribution(&peers, &m.name),
+        };
         let others = || systems.iter().enumerate().filter(|(s, _)| *s != base).map(|(_, s)| s);
         let beside = |s: &System| terms(s) == ground;
         Ok(Report {
@@ -188,9 +197,9 @@ impl Report {
             responses: responses(&systems, &metric),
             costs: costs(&systems),
             curves: curves(&systems, &metric),
-            breakdowns: breakdowns(&peers, &metric)?,
+            breakdowns: groups,
             ranks: ranks(&peers),
-            distribution: distribution(&peers, &metric),
+            distributions: metrics.iter().map(spread).filter(|d| !d.systems.is_empty()).collect(),
             pairs: others()
                 .filter(|s| beside(s))
                 .filter_map(|s| pair(s, &systems[base], &metric))
@@ -233,61 +242,6 @@ fn base(systems: &[System], name: Option<&str>) -> Result<usize> {
         known: known().map(str::to_string).collect(),
         nearest: nearest(name, known()),
     })
-}
-
-/// Metrics to show: those asked for, or all with the deciding one in front.
-fn wanted(
-    registry: &Registry,
-    systems: &[System],
-    base: usize,
-    asked: &[String],
-) -> Result<Vec<Wanted>> {
-    let mut known: Vec<Wanted> = Vec::new();
-    let ordered = std::iter::once(base).chain(0..systems.len()).map(|s| &systems[s]);
-    for system in ordered {
-        let config = &system.runs[0].config;
-        for entry in config["evaluate"]["metrics"].as_array().into_iter().flatten() {
-            if let Some(metric) = directed(registry, entry)
-                && !known.iter().any(|k| k.name == metric.name)
-            {
-                known.push(metric);
-            }
-        }
-    }
-    // Only what was measured; and what was measured under a name that nobody registered.
-    let measured = |name: &str| systems.iter().any(|s| !s.values(name).is_empty());
-    known.retain(|k| measured(&k.name));
-    for name in systems.iter().flat_map(|s| &s.runs).flat_map(|r| r.results.test.keys()) {
-        if !known.iter().any(|k| k.name == *name) {
-            known.push(Wanted { name: name.clone(), direction: None });
-        }
-    }
-    if asked.is_empty() {
-        let select = systems[base].runs[0].config["evaluate"]["select"].as_str().unwrap_or("");
-        known.sort_by_key(|k| k.name != select);
-        return Ok(known);
-    }
-    let find = |name: &String| {
-        known.iter().find(|k| k.name == *name).cloned().ok_or_else(|| Error::UnknownName {
-            kind: "metric".into(),
-            name: name.clone(),
-            known: known.iter().map(|k| k.name.clone()).collect(),
-            nearest: nearest(name, known.iter().map(|k| k.name.as_str())),
-        })
-    };
-    asked.iter().map(find).collect()
-}
-
-/// A metric of the configuration with its direction, where this program knows it.
-fn directed(registry: &Registry, entry: &Value) -> Option<Wanted> {
-    let spec = match entry {
-        Value::String(name) => Spec::from_short("metric", name),
-        Value::Object(table) => Spec::from_table("metric", table.clone()),
-        _ => return None,
-    };
-    let metric = registry.metrics.build(&spec.ok()?, &()).ok()?;
-    let direction: Direction = metric.direction();
-    Some(Wanted { name: metric.name(), direction: Some(direction) })
 }
 
 /// What a reader must know before believing the tables.

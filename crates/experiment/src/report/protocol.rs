@@ -1,7 +1,7 @@
 //! What must be equal before figures may stand beside each other: data and protocol.
 //!
-//! Kept apart from this: which checkpoint rule, list length and seed a run had. They belong to the
-//! system. That a checkpoint was chosen on the test part does not: it is a difference.
+//! Kept apart from this: which checkpoint rule, list length, rerankers and seed a run had. They
+//! belong to the system. That a checkpoint was chosen on the test part does not: it is a difference.
 
 use super::collect::System;
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,8 @@ pub struct Side {
 }
 
 /// Keys of the stored protocol that are no part of the comparison.
-const OWN: [&str; 6] =
-    ["seed", "list_length", "checkpoint", "few", "valid", "test.invalid_candidates"];
+const OWN: [&str; 7] =
+    ["seed", "list_length", "checkpoint", "few", "rerankers", "valid", "test.invalid_candidates"];
 
 /// Everything about a system's figures that must be equal to another's.
 pub type Terms = BTreeMap<String, String>;
@@ -135,7 +135,8 @@ mod tests {
             ["split.test: nothing (a) | 0.2 (b)", "split.type: leave-one-out (a) | ratio (b)"]
         );
         // A recommender without training chose nothing, a longer list is another system.
-        assert!(differ(&base, &with(json!({"checkpoint": null, "list_length": 20}))).is_empty());
+        let other = json!({"checkpoint": null, "list_length": 20, "rerankers": [{"type": "mmr"}]});
+        assert!(differ(&base, &with(other)).is_empty());
         let peeked = differ(&base, &with(json!({"checkpoint": {"on": "test"}})));
         assert_eq!(peeked, ["checkpoint chosen on: nothing (a) | test (b)"]);
         let data = Fake { data: "e".repeat(64), ..wide };

@@ -156,15 +156,15 @@ pub fn curves(report: &Report, palette: &Palette) -> String {
     valid.card() + &loss.card()
 }
 
-/// The metric by popularity of the target and by length of the history.
-pub fn groups(report: &Report, palette: &Palette) -> String {
+/// A metric by popularity of the target and by length of the history.
+pub fn groups(report: &Report, metric: &str, palette: &Palette) -> String {
     let mut out = String::new();
-    for breakdown in &report.breakdowns {
+    for breakdown in report.breakdowns.iter().filter(|b| b.metric == metric) {
         let (title, x) = match breakdown.by {
             By::Popularity => ("popularity of the target", "training interactions of the target"),
             By::History => ("length of the history", "items of the history"),
         };
-        let title = format!("{} by {title}", report.metric);
+        let title = format!("{metric} by {title}");
         let users: Vec<String> =
             breakdown.groups.iter().map(|g| format!("{}: {}", g.range, g.users)).collect();
         let note = format!("Users: {}.{}", users.join(", "), palette.note(report));
@@ -211,13 +211,19 @@ pub fn users(report: &Report, palette: &Palette) -> String {
         "Share of users whose value (mean over seeds) is at least so high.{}",
         palette.note(report)
     );
-    let shares = Chart {
-        title: &format!("Distribution of {}", report.metric),
-        note: &note,
-        x: &report.metric,
-        series: series(&report.distribution),
-        heights: Heights::Linear,
-        reference: None,
-    };
-    ranks.card() + &shares.card()
+    let mut out = ranks.card();
+    for distribution in &report.distributions {
+        out.push_str(
+            &Chart {
+                title: &format!("Distribution of {}", distribution.metric),
+                note: &note,
+                x: &distribution.metric,
+                series: series(&distribution.systems),
+                heights: Heights::Linear,
+                reference: None,
+            }
+            .card(),
+        );
+    }
+    out
 }

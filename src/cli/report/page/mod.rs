@@ -58,8 +58,8 @@ pub fn page(report: &Report) -> Result<String> {
     let runs: usize = report.systems.iter().map(|s| s.runs.len()).sum();
     let users = report.users.map_or(String::new(), |u| format!(", {u} test users"));
     let mut body = format!(
-        "<h1>{} systems on {}</h1><p>{} runs{users}. Base: {}. Hover for values; every chart has \
-         its data below it.</p>",
+        "<h1>{} systems on {}</h1><p>{} runs{users}. Base: {}. Hover for values; numbers stand \
+         below the charts, and all of them as JSON inside of the page.</p>",
         report.systems.len(),
         escape(&report.metric),
         runs,
@@ -104,10 +104,27 @@ pub fn page(report: &Report) -> Result<String> {
     );
     body.push_str(&section("Cost", "", &cost));
     body.push_str(&section("Learning curves", "grid", &charts::curves(report, &palette)));
-    body.push_str(&section("Groups of users", "grid", &charts::groups(report, &palette)));
+    body.push_str(&section("Groups of users", "", &groups(report, &palette)));
     body.push_str(&section("Users", "grid", &charts::users(report, &palette)));
-    body.push_str(&section("In whom systems differ", "grid wide", &people::pair(report)));
+    body.push_str(&section("In whom systems differ", "", &people::pair(report)));
     body.push_str(&section("Recommendations", "grid wide", &people::examples(report, &palette)));
     body.push_str(&section("Protocol and runs", "card", &people::protocol(report)));
     frame(&title, &body, report)
+}
+
+/// Groups of users: the first metric, and the others to be unfolded.
+fn groups(report: &Report, palette: &Palette) -> String {
+    let grid = |content: String| match content.is_empty() {
+        true => content,
+        false => format!("<div class=\"grid\">{content}</div>"),
+    };
+    let mut out = grid(charts::groups(report, &report.metric, palette));
+    for table in report.metrics.iter().filter(|t| t.metric != report.metric) {
+        let content = grid(charts::groups(report, &table.metric, palette));
+        if !content.is_empty() {
+            let name = escape(&table.metric);
+            let _ = write!(out, "<details><summary>{name}</summary>{content}</details>");
+        }
+    }
+    out
 }

@@ -2,9 +2,9 @@
 
 use super::super::super::charts::bars::{BarSeries, Bars};
 use super::super::super::charts::lines::Heights;
-use super::super::super::charts::svg::{card, clip, escape};
+use super::super::super::charts::svg::{card, clip, clip_middle, escape};
 use super::super::forms::html;
-use super::super::sheet::{Sheet, or_dash, signed};
+use super::super::sheet::{Cell, Sheet, or_dash, signed};
 use super::Palette;
 use sidereal_experiment::report::Report;
 use sidereal_experiment::report::views::examples::UserExample;
@@ -44,7 +44,7 @@ pub fn pair(report: &Report) -> String {
         }],
         heights: Heights::Logarithmic,
     };
-    let mut out = bars.card();
+    let mut tables = String::new();
     for (rows, better) in [(&pair.higher, &pair.system), (&pair.lower, &report.base)] {
         if rows.is_empty() {
             continue;
@@ -52,28 +52,30 @@ pub fn pair(report: &Report) -> String {
         let note = "The largest differences of their values; ranks are those of the first seeds, \
                     a dash is a miss.";
         let heading = format!("Higher under {better}");
-        out.push_str(&card(&heading, note, &html(&user_sheet(rows, &pair.system, &report.base))));
+        let sheet = user_sheet(rows, &pair.system, &report.base);
+        tables.push_str(&card(&heading, note, &html(&sheet)));
     }
-    out
+    format!("<div class=\"grid\">{}</div><div class=\"grid wide\">{tables}</div>", bars.card())
 }
 
 fn user_sheet(rows: &[UserRow], system: &str, base: &str) -> Sheet {
-    let head = ["user", "history", "popularity", base, system, "difference"];
+    let number = |v: Option<u32>| or_dash(v, |v| v.to_string());
+    // Runs that are too old to have a column have no column here.
+    let history = rows.iter().any(|u| u.history.is_some());
+    let popularity = rows.iter().any(|u| u.popularity.is_some());
+    let mut head = vec!["user".to_string()];
+    head.extend(history.then(|| "history".into()));
+    head.extend(popularity.then(|| "popularity".into()));
+    head.extend([base, system].map(|h| clip_middle(h, 24)));
+    head.push("difference".into());
     let row = |u: &UserRow| {
-        vec![
-            u.user.as_str().into(),
-            or_dash(u.history, |v| v.to_string()),
-            or_dash(u.popularity, |v| v.to_string()),
-            or_dash(u.base_rank, |v| v.to_string()),
-            or_dash(u.rank, |v| v.to_string()),
-            signed(u.difference).into(),
-        ]
+        let mut cells: Vec<Cell> = vec![u.user.as_str().into()];
+        cells.extend(history.then(|| number(u.history)));
+        cells.extend(popularity.then(|| number(u.popularity)));
+        cells.extend([number(u.base_rank), number(u.rank), signed(u.difference).into()]);
+        cells
     };
-    Sheet {
-        head: head.map(|h| clip(h, 24)).into(),
-        rows: rows.iter().map(row).collect(),
-        ..Sheet::default()
-    }
+    Sheet { head, rows: rows.iter().map(row).collect(), ..Sheet::default() }
 }
 
 /// The same users before the systems that have a colour.

@@ -13,6 +13,7 @@
 
 mod pairing;
 mod statistics;
+mod winners;
 
 pub use pairing::{paired_values, seeds_apart, user_values};
 pub use statistics::Test;
@@ -22,6 +23,8 @@ use super::protocol::{Terms, terms};
 use serde::{Deserialize, Serialize};
 use sidereal_core::{Event, Result, Run};
 use sidereal_metrics::Direction;
+pub use sidereal_metrics::statistics::Interval;
+use sidereal_metrics::statistics::Pairs;
 
 /// How systems are compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,22 +36,13 @@ pub struct Rules {
     /// Chance to find a difference of the size that is called detectable, in (0, 1).
     pub power: f64,
     /// Draws of the bootstrap, 100 and up.
-    pub resamples: usize,
+    pub resamples: u64,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         Rules { test: Test::default(), level: 0.05, power: 0.8, resamples: 1000 }
     }
-}
-
-/// A range of values.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
 }
 
 /// A metric of one run.
@@ -187,8 +181,8 @@ pub fn compare(
         let (metric, direction) = (metric.name.clone(), metric.direction);
         tables.push(MetricTable { metric, direction, rows, winner: None });
     }
-    correct(&mut tables, rules);
-    winners(&mut tables, systems, &all_terms, rules)?;
+    correct(&mut tables, rules)?;
+    winners::winners(&mut tables, systems, &all_terms, rules, run)?;
     run.emit(Event::Finished { task });
     Ok(tables)
 }
@@ -210,27 +204,28 @@ fn row(
         .collect();
     let (mean, spread) = moments(&system.values(name));
     let values = user_values(system, name).unwrap_or_default();
-    let values: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    let interval = statistics::interval(&values, rules, run)?;
+    let values = statistics::pairs(values.iter().copied().filter(|v| v.is_finite()).collect())?;
+    let interval = values.map(|v| statistics::interval(&v, rules, run)).transpose()?;
     let mut difference = None;
     if let (false, true, Some(mean), Some(of)) =
         (is_base, comparable, mean, moments(&base.values(name)).0)
     {
-        let paired = paired_values(system, base, name);
-        let paired = paired.as_deref().unwrap_or_default();
+        let paired = statistics::pairs(paired_values(system, base, name).unwrap_or_default())?;
+        let paired = paired.as_ref();
+        let users = |p: &Pairs| Users {
+            higher: p.differences().iter().filter(|d| **d > 0.0).count(),
+            lower: p.differences().iter().filter(|d| **d < 0.0).count(),
+            same: p.differences().iter().filter(|d| **d == 0.0).count(),
+        };
         difference = Some(Difference {
             value: mean - of,
             relative: (of != 0.0).then(|| (mean - of) / of.abs()),
-            interval: statistics::interval(paired, rules, run)?,
-            p: statistics::p_value(paired, rules.test)?,
+            interval: paired.map(|p| statistics::interval(p, rules, run)).transpose()?,
+            p: paired.map(|p| statistics::p_value(p, rules.test, run)).transpose()?,
             p_holm: None,
-            effect: statistics::effect(paired)?,
-            detectable: statistics::detectable(paired, rules)?,
-            users: (!paired.is_empty()).then(|| Users {
-                higher: paired.iter().filter(|d| **d > 0.0).count(),
-                lower: paired.iter().filter(|d| **d < 0.0).count(),
-                same: paired.iter().filter(|d| **d == 0.0).count(),
-            }),
+            effect: paired.and_then(statistics::effect),
+            detectable: paired.map(|p| statistics::smallest(p, rules)).transpose()?,
+            users: paired.map(users),
             seeds_apart: seeds_apart(&system.values(name), &base.values(name)),
         });
     }
@@ -239,14 +234,14 @@ fn row(
 }
 
 /// Holm over all comparisons with the base, and what they show.
-fn correct(tables: &mut [MetricTable], rules: &Rules) {
+fn correct(tables: &mut [MetricTable], rules: &Rules) -> Result<()> {
     let mut all: Vec<&mut Difference> = tables
         .iter_mut()
         .flat_map(|t| &mut t.rows)
         .filter_map(|r| r.difference.as_mut().filter(|d| d.p.is_some()))
         .collect();
     let p: Vec<f64> = all.iter().filter_map(|d| d.p).collect();
-    for (difference, p) in all.iter_mut().zip(statistics::holm(&p)) {
+    for (difference, p) in all.iter_mut().zip(statistics::corrected(&p)?) {
         difference.p_holm = Some(p);
     }
     for table in tables {
@@ -261,64 +256,8 @@ fn correct(tables: &mut [MetricTable], rules: &Rules) {
             };
         }
     }
-}
-
-/// A comparison of a metric's best system with another one.
-struct Duel {
-    table: usize,
-    p: f64,
-    apart: bool,
-}
-
-/// The best system of each metric wins when it is better than every other one by the same rule.
-fn winners(
-    tables: &mut [MetricTable],
-    systems: &[System],
-    all_terms: &[Terms],
-    rules: &Rules,
-) -> Result<()> {
-    let mut duels: Vec<Duel> = Vec::new();
-    let mut best: Vec<Option<usize>> = Vec::new();
-    for (t, table) in tables.iter().enumerate() {
-        let leader = leader(table);
-        best.push(None);
-        let Some(leader) = leader else { continue };
-        let name = &table.metric;
-        let rivals: Vec<usize> =
-            (0..systems.len()).filter(|&s| s != leader && table.rows[s].mean.is_some()).collect();
-        if rivals.is_empty() || rivals.iter().any(|&s| all_terms[s] != all_terms[leader]) {
-            continue;
-        }
-        let duel = |s: usize| -> Result<Option<Duel>> {
-            let Some(paired) = paired_values(&systems[leader], &systems[s], name) else {
-                return Ok(None);
-            };
-            let apart = seeds_apart(&systems[leader].values(name), &systems[s].values(name));
-            let p = statistics::p_value(&paired, rules.test)?;
-            Ok(p.map(|p| Duel { table: t, p, apart }))
-        };
-        let found: Option<Vec<Duel>> =
-            rivals.iter().map(|&s| duel(s)).collect::<Result<Vec<_>>>()?.into_iter().collect();
-        if let Some(found) = found {
-            best[t] = Some(leader);
-            duels.extend(found);
-        }
-    }
-    let p: Vec<f64> = duels.iter().map(|d| d.p).collect();
-    for (duel, p) in duels.iter().zip(statistics::holm(&p)) {
-        if p >= rules.level || !duel.apart {
-            best[duel.table] = None;
-        }
-    }
-    for (table, best) in tables.iter_mut().zip(best) {
-        table.winner = best.map(|s| systems[s].name.clone());
-    }
     Ok(())
 }
 
-/// The system with the best mean.
-fn leader(table: &MetricTable) -> Option<usize> {
-    let direction = table.direction?;
-    let means = table.rows.iter().enumerate().filter_map(|(s, r)| Some((s, r.mean?)));
-    means.reduce(|a, b| if direction.improves(b.1, a.1) { b } else { a }).map(|(s, _)| s)
-}
+#[cfg(test)]
+mod tests;

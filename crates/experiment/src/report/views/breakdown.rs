@@ -46,6 +46,8 @@ pub struct GroupMeans {
 /// A metric by groups of users.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Breakdown {
+    /// Name with cut-off.
+    pub metric: String,
     /// What makes the groups.
     pub by: By,
     /// The groups, rising; those without users are left out.
@@ -84,7 +86,7 @@ fn by_columns(systems: &[&System], metric: &str, by: By) -> Result<Option<Breakd
     };
     let of = column(first, by).iter().map(|v| edges.partition_point(|e| e < v) as u32).collect();
     let groups = Groups::new(ranges(&edges, from), of)?;
-    let mut out = Breakdown { by, groups: Vec::new(), systems: Vec::new() };
+    let mut out = Breakdown { metric: metric.into(), by, groups: Vec::new(), systems: Vec::new() };
     let mut sizes: Vec<usize> = Vec::new();
     for system in systems {
         let same = system.per_user.as_ref().is_some_and(|u| u.users == first.users);
@@ -115,7 +117,12 @@ fn ranges(edges: &[u32], from: u32) -> Vec<String> {
 fn stored(systems: &[&System], metric: &str) -> Option<Breakdown> {
     let groups = |s: &System| s.runs.first().and_then(|r| r.results.groups.get("test").cloned());
     let first = systems.iter().find_map(|s| groups(s))?;
-    let mut out = Breakdown { by: By::Popularity, groups: Vec::new(), systems: Vec::new() };
+    let mut out = Breakdown {
+        metric: metric.into(),
+        by: By::Popularity,
+        groups: Vec::new(),
+        systems: Vec::new(),
+    };
     let kept: Vec<usize> = (0..first.len()).filter(|&g| first[g].cases > 0).collect();
     for &g in &kept {
         out.groups.push(Group { range: first[g].items.clone(), users: first[g].cases as usize });

@@ -22,6 +22,15 @@ pub struct Curve {
     pub points: Vec<Point>,
 }
 
+/// How the values of a metric are distributed over users.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Distribution {
+    /// Name with cut-off.
+    pub metric: String,
+    /// Share of users with at least a value.
+    pub systems: Vec<Curve>,
+}
+
 /// Share of test cases whose target is among the first k items, for each k, over all seeds.
 pub fn ranks(systems: &[&System]) -> Vec<Curve> {
     let tables = systems.iter().filter_map(|s| s.per_user.as_ref());
@@ -123,10 +132,12 @@ pub fn pair(system: &System, base: &System, metric: &str) -> Option<Pair> {
         difference: differences[u],
     };
     let mut order: Vec<usize> = (0..differences.len()).collect();
-    // Stable: equal differences in the order of the file.
-    order.sort_by(|x, y| differences[*y].total_cmp(&differences[*x]));
-    let higher = order.iter().take(ENDS).filter(|u| differences[**u] > 0.0).map(row).collect();
-    let lower = order.iter().rev().take(ENDS).filter(|u| differences[**u] < 0.0).map(row).collect();
+    // Equal differences in the order of the file.
+    order.sort_by(|x, y| differences[*y].total_cmp(&differences[*x]).then(x.cmp(y)));
+    let higher: Vec<UserRow> =
+        order.iter().take(ENDS).filter(|u| differences[**u] > 0.0).map(row).collect();
+    order.sort_by(|x, y| differences[*x].total_cmp(&differences[*y]).then(x.cmp(y)));
+    let lower = order.iter().take(ENDS).filter(|u| differences[**u] < 0.0).map(row).collect();
     Some(Pair { system: system.name.clone(), bins: bins(&differences), higher, lower })
 }
 
