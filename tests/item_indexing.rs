@@ -79,7 +79,7 @@ fn curve(place: &Place, name: &str, identifier: &str) -> Vec<f64> {
 #[test]
 fn ids_by_common_users_learn_blocks_first_and_random_ones_last() {
     let place = Place::new();
-    place.write("blocks.csv", &interactions());
+    place.write("blocks.csv", interactions());
     place.write("blocks.toml", MODEL);
     let best = 10.0 / SIZE as f64;
     let collaborative =

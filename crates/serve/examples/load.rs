@@ -21,7 +21,7 @@ use sidereal_experiment::{Cache, Finished, Registry, Seen, plan_of};
 use sidereal_serve::Target;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -148,12 +148,12 @@ fn load(a: &Arguments) -> Result<ExitCode> {
 }
 
 /// Opens a run and writes down what it recommends.
-fn answer(a: &Arguments, folder: &PathBuf, questions: &mut Vec<Question>) -> Result<()> {
+fn answer(a: &Arguments, folder: &Path, questions: &mut Vec<Question>) -> Result<()> {
     let registry = Registry::builtin()?;
     let plan = plan_of(&registry, folder, &[])?;
     let cache = Cache::new(&a.cache);
     let run = Run { threads: plan.threads, ..Run::quiet(plan.seed) };
-    let name = Target { run: folder.clone(), table: None }.name();
+    let name = Target { run: folder.to_path_buf(), table: None }.name();
     let served = Finished::open(&registry, &plan, &cache, folder, run.clone())?.into_served(&name);
     let all = &served.catalogue;
     let take = USERS.min(all.users.len());

@@ -1,6 +1,6 @@
 //! Decoders that draw identifiers at random.
 //!
-//! All draw inside the constraint, and share [`law`]: what a draw at a prefix is drawn from.
+//! All draw inside the constraint, and share `law.rs`: what a draw at a prefix is drawn from.
 //!
 //! | name | draws | result |
 //! |---|---|---|
