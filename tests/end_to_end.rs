@@ -23,6 +23,7 @@ fn a_run_ends_with_a_table_and_a_folder_that_holds_everything() {
         "metrics.json",
         "model.safetensors",
         "per_user.csv",
+        "provenance.json",
         "sid_report.json",
         "sids.json",
         "sids.safetensors",
@@ -43,6 +44,7 @@ fn a_run_ends_with_a_table_and_a_folder_that_holds_everything() {
     let protocol = &metrics["protocol"];
     assert_eq!(protocol["split"]["type"], "leave-one-out");
     assert_eq!(protocol["seen_items"], "kept");
+    assert_eq!(metrics["leak_check"]["policy"], "error");
     assert_eq!(protocol["checkpoint"]["by"], "ndcg@10");
     assert_eq!((&protocol["users"], &protocol["items"]), (&80.into(), &60.into()));
 
