@@ -10,7 +10,9 @@ use serde_json::Value;
 fn a_run_ends_with_a_table_and_a_folder_that_holds_everything() {
     let place = Place::new();
     let done = place.run(&[]).ok();
-    for text in ["recall@10", "optimum", "user user-", "runs/tiny", "training interactions"] {
+    for text in
+        ["recall@10", "optimum", "leak check: ", "user user-", "runs/tiny", "training interactions"]
+    {
         assert!(done.out.contains(text), "no `{text}` in\n{}", done.out);
     }
     let expected = [
@@ -23,6 +25,7 @@ fn a_run_ends_with_a_table_and_a_folder_that_holds_everything() {
         "metrics.json",
         "model.safetensors",
         "per_user.csv",
+        "provenance.json",
         "sid_report.json",
         "sids.json",
         "sids.safetensors",
@@ -43,6 +46,7 @@ fn a_run_ends_with_a_table_and_a_folder_that_holds_everything() {
     let protocol = &metrics["protocol"];
     assert_eq!(protocol["split"]["type"], "leave-one-out");
     assert_eq!(protocol["seen_items"], "kept");
+    assert_eq!(metrics["leak_check"]["policy"], "error");
     assert_eq!(protocol["checkpoint"]["by"], "ndcg@10");
     assert_eq!((&protocol["users"], &protocol["items"]), (&80.into(), &60.into()));
 
@@ -61,6 +65,20 @@ fn a_run_ends_with_a_table_and_a_folder_that_holds_everything() {
     assert!(sids["0"][0].as_str().unwrap().starts_with("<a_"));
     let log = String::from_utf8(place.read("runs/tiny/log.jsonl")).unwrap();
     assert!(log.lines().all(|l| serde_json::from_str::<Value>(l).is_ok()) && log.contains("loss"));
+}
+
+#[test]
+fn other_targets_change_nothing_upstream() {
+    let place = Place::new();
+    let done = place.sidereal(&["leaks", "tiny.toml", "-q", "--steps", "2", "--json"]).ok();
+    let findings: Value = serde_json::from_str(&done.out).unwrap();
+    let found = |check: &str| {
+        let all = findings.as_array().unwrap();
+        all.iter().find(|f| f["check"] == check).unwrap()["verdict"].clone()
+    };
+    for check in ["held-out-in-training", "targets-change-ids", "targets-change-weights"] {
+        assert_eq!(found(check), "clean", "{check}");
+    }
 }
 
 #[test]

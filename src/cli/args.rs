@@ -34,6 +34,8 @@ pub enum Command {
     Sids(SidsArguments),
     /// Fits residual k-means on a file of vectors of any size, and writes the codes of all rows
     Quantize(QuantizeArguments),
+    /// Replaces the test targets by others and tells whether anything upstream changes
+    Leaks(LeaksArguments),
     /// Looks at data
     #[command(subcommand)]
     Data(DataCommand),
@@ -58,6 +60,25 @@ pub struct RunArguments {
     pub overwrite: bool,
     #[command(flatten)]
     pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct LeaksArguments {
+    /// The experiment
+    #[arg(value_name = "FILE.toml")]
+    pub file: PathBuf,
+    /// Overrides a key, as in encoder=svd
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub set: Vec<String>,
+    /// Steps of training, enough to read every kind of sample
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: u64,
+    /// Prints JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Shows no progress
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ mod data;
 mod evaluate;
 mod evaluate_lists;
 mod interrupt;
+mod leaks;
 mod output;
 mod quantize;
 mod recommend;
@@ -49,6 +50,7 @@ pub fn run(registry: Registry) -> ExitCode {
         Command::Components(a) => components::components(&registry, a),
         Command::Sids(a) => sids::sids(&registry, a),
         Command::Quantize(a) => quantize::quantize(a),
+        Command::Leaks(a) => leaks::leaks(&registry, a),
         Command::Data(DataCommand::Inspect(a)) => data::inspect(a),
     };
     match done {

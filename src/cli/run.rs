@@ -73,6 +73,9 @@ pub fn report(outcome: &Outcome, plan: &Plan) -> String {
     let mut out = String::from("\n");
     out.push_str(&tables::examples(&outcome.examples));
     out.push_str(&tables::results(&outcome.results, &metric_order(plan)));
+    if let Some(check) = &outcome.results.leak_check {
+        out.push_str(&format!("\n{check}\n"));
+    }
     let stages: Vec<String> = outcome
         .stages
         .iter()

@@ -40,7 +40,9 @@ pub fn sweep(registry: &Registry, a: SweepArguments) -> Result<ExitCode> {
         false => {
             let mut table = tables::Table::default();
             summary.cells().into_iter().for_each(|row| table.row(row));
-            output::print(&format!("\n{}\n{}\n", table.text(0), options.out.display()))?;
+            let mixed: String = summary.mixed().iter().map(|m| format!("{m}\n")).collect();
+            let out = options.out.display();
+            output::print(&format!("\n{}{mixed}\n{out}\n", table.text(0)))?;
         }
     }
     let failed = summary.runs.iter().filter(|r| r.state != State::Finished).count();

@@ -36,4 +36,4 @@ pub use inspect::{ColumnSummary, FirstItem, Inspection, Lengths, TimeRange, insp
 pub use rows::{CsvRow, csv_rows};
 pub use sink::TimeUnit;
 pub use source::{Source, register};
-pub use split::{EvalSet, SplitReport, Splits, Splitter, register_splits};
+pub use split::{EvalSet, SplitReport, Splits, Splitter, TimeOrder, register_splits};

@@ -33,6 +33,11 @@ impl<'a> TrainingExamples<'a> {
             tokens,
         }
     }
+
+    /// The histories that samples are cut from.
+    pub fn sequences(&self) -> &'a Sequences {
+        self.sequences
+    }
 }
 
 impl Examples for TrainingExamples<'_> {

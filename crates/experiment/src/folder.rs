@@ -9,6 +9,7 @@
 //! | `model.safetensors`, `config.json`, `training.json` | the trained model |
 //! | `metrics.json`, `per_user.csv` | results; no times, the same run gives the same bytes |
 //! | `examples.json` | a few test users with their recommendations |
+//! | `provenance.json` | what each stage read, as sums |
 //! | `log.jsonl`, `tensorboard/` | what happened |
 //! | `summary.json` | times, memory, what was reused |
 //! | `checkpoints/` | unfinished training |
@@ -30,7 +31,7 @@ pub const CONFIG: &str = "config.toml";
 pub const CHECKPOINTS: &str = "checkpoints";
 
 /// Everything that a run or its replay writes; only this is ever removed.
-const OWN: [&str; 19] = [
+const OWN: [&str; 20] = [
     CHECKPOINTS,
     "metrics.json",
     "cache",
@@ -41,6 +42,7 @@ const OWN: [&str; 19] = [
     "log.jsonl",
     "model.safetensors",
     "per_user.csv",
+    "provenance.json",
     "replay",
     "sid_report.json",
     "sids.json",
@@ -207,7 +209,7 @@ fn same_experiment(root: &Path, plan: &Plan) -> Result<()> {
     changes.retain(|c| {
         let key = c.split(':').next().unwrap_or_default();
         let free = key.strip_prefix("train.").is_some_and(may_change);
-        !free && key != "threads" && key != "cache"
+        !free && !matches!(key, "threads" | "cache" | "evaluate.leak_check")
     });
     if changes.is_empty() {
         return Ok(());

@@ -12,6 +12,8 @@
 //! | [`stages`] | the stages, one file each |
 //! | [`cache`] | finished stages by what they were made from |
 //! | [`folder`] | the run folder |
+//! | [`protocol`] | what the figures of a result mean |
+//! | [`leaks`] | whether anything of the targets reached what was trained |
 //! | [`run`](mod@run) | a whole run on one screen |
 //! | [`sweep`](mod@sweep) | many runs from one file, and their table |
 //! | [`report`] | finished runs compared: systems, tests, views |
@@ -25,7 +27,9 @@ pub mod examples;
 pub mod folder;
 pub mod hash;
 pub mod ids;
+pub mod leaks;
 pub mod probe;
+pub mod protocol;
 pub mod registry;
 pub mod report;
 pub mod results;
@@ -40,6 +44,7 @@ pub mod validation;
 pub use cache::Cache;
 pub use config::{Config, EvaluatePlan, GenerativePlan, ModelPlan, Part, Plan, TrainPlan};
 pub use folder::{Existing, RunFolder};
+pub use protocol::Protocol;
 pub use registry::{ComponentDoc, Plugin, Registry};
 pub use results::Results;
 pub use run::{Outcome, RunOptions, default_cache, default_out, run};

@@ -1,6 +1,8 @@
 //! A whole run on one screen: stages in order, each through the cache, results into the folder.
 
 use crate::folder::{CHECKPOINTS, Existing, RunFolder};
+use crate::leaks::Guard;
+use crate::leaks::provenance::PROVENANCE;
 use crate::results::Results;
 use crate::serve::{Example, examples};
 use crate::stages::evaluation::{self, Subject};
@@ -91,18 +93,23 @@ pub fn run(
     stages.done("data", data.reused);
     evaluation::classes(&cx, &data)?;
     files::write_json(&folder.path("data.json"), &data_tree(&data))?;
+    let mut guard = Guard::new(&cx, &data)?;
 
     let subject = match evaluation::baseline(&cx) {
         Some(baseline) => baseline,
-        None => train(&cx, &data, &folder, &mut stages)?,
+        None => train(&cx, &data, &folder, &mut stages, &mut guard)?,
     };
-    let evaluated = evaluation::evaluation(&cx, &data, &subject)?;
+    let mut evaluated = evaluation::evaluation(&cx, &data, &subject)?;
+    guard.lists(&evaluated.results)?;
     stages.done("evaluation", evaluated.entry.reused);
     let recommender = evaluation::recommender(&cx, &data, &subject)?;
     let examples = examples(&cx, &data, recommender.as_ref(), subject.sids(), EXAMPLES)?;
     if evaluated.entry.has(evaluation::PER_USER) {
         folder.adopt(&evaluated.entry.path(evaluation::PER_USER))?;
     }
+    let (check, provenance) = guard.finish();
+    files::write_json(&folder.path(PROVENANCE), &provenance)?;
+    evaluated.results.leak_check = Some(check);
     let outcome = Outcome {
         folder: options.out.clone(),
         results: evaluated.results,
@@ -114,7 +121,7 @@ pub fn run(
     files::write_json(&folder.path("summary.json"), &summary(&outcome, plan, &folder))?;
     files::write_json(&folder.path(EXAMPLES_FILE), &outcome.examples)?;
     // Last: a folder with results is a finished run.
-    folder.adopt(&evaluated.entry.path(evaluation::METRICS))?;
+    files::write_json(&folder.path(evaluation::METRICS), &outcome.results)?;
     drop_checkpoints(&folder);
     Ok(outcome)
 }
@@ -125,6 +132,7 @@ fn train(
     data: &data::Data,
     folder: &RunFolder,
     stages: &mut Stages,
+    guard: &mut Guard<'_>,
 ) -> Result<Subject> {
     let Some(plan) = &cx.plan.model else {
         return Err(sidereal_core::Error::mismatch("the plan has neither a model nor a baseline"));
@@ -135,9 +143,11 @@ fn train(
             let vectors = sids::Vectors::encode(cx, generative, data)?;
             if let Some(vectors) = &vectors {
                 stages.done("embeddings", vectors.reused());
+                vectors.provenance()?.into_iter().try_for_each(|read| guard.stage(read))?;
             }
             let made = sids::sids(cx, generative, data, vectors.as_ref())?;
             stages.done("sids", made.entry.reused);
+            guard.stage(made.provenance()?)?;
             for name in [sids::TABLE, sids::CODEBOOK, sids::INDEX, sids::REPORT] {
                 if made.entry.has(name) {
                     folder.adopt(&made.entry.path(name))?;
@@ -148,6 +158,7 @@ fn train(
     };
     let made = training::training(cx, plan, data, table, &folder.path(CHECKPOINTS))?;
     stages.done("training", made.entry.reused);
+    guard.stage(made.provenance()?)?;
     for name in [training::WEIGHTS, training::MODEL_CONFIG, training::SUMMARY] {
         folder.adopt(&made.entry.path(name))?;
     }

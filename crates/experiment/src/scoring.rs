@@ -74,6 +74,8 @@ pub struct Answers {
     pub lists: RankedLists,
     /// Generated candidates that were no real item.
     pub invalid: u64,
+    /// Lists of two items and more that all have one score.
+    pub tied: u64,
 }
 
 /// The first `k` items for each case; `task` is shown to people.
@@ -86,7 +88,7 @@ pub fn answers(
 ) -> Result<Answers> {
     run.emit(Event::Started { task, total: cases.len() as u64, unit: "users" });
     let quiet = Run { observer: &Silent, ..run.clone() };
-    let mut answers = Answers { lists: RankedLists::new(), invalid: 0 };
+    let mut answers = Answers { lists: RankedLists::new(), invalid: 0, tied: 0 };
     for start in (0..cases.len()).step_by(PIECE) {
         run.check()?;
         let piece = start..(start + PIECE).min(cases.len());
@@ -94,6 +96,8 @@ pub fn answers(
         for response in recommender.recommend(&requests, k, &quiet)? {
             answers.lists.push_response(&response);
             answers.invalid += response.invalid as u64;
+            let same = response.items.windows(2).all(|w| w[0].score == w[1].score);
+            answers.tied += u64::from(same && response.items.len() > 1);
         }
         run.emit(Event::Advanced { task, done: piece.end as u64, numbers: &[] });
     }

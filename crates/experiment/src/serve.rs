@@ -2,6 +2,8 @@
 
 use crate::config::Config;
 use crate::folder::{CONFIG, RunFolder};
+use crate::leaks::provenance::of_folder;
+use crate::leaks::{Guard, Provenance};
 use crate::scoring::Cases;
 use crate::served::{Catalogue, Explainer, Seen, Served};
 use crate::stages::Context;
@@ -133,6 +135,7 @@ pub struct Finished<'a> {
     subject: Subject,
     recommender: Arc<dyn Recommender>,
     explainer: Option<Arc<dyn Explainer>>,
+    provenance: Vec<Provenance>,
 }
 
 /// Who asks for recommendations.
@@ -215,12 +218,13 @@ impl<'a> Finished<'a> {
             Some(generative) if plan.rerankers.is_empty() => generative,
             _ => Arc::from(evaluation::recommender(&cx, &data, &subject)?),
         };
-        Ok(Finished { cx, data, subject, recommender, explainer })
+        let provenance = of_folder(folder).unwrap_or_default();
+        Ok(Finished { cx, data, subject, recommender, explainer, provenance })
     }
 
     /// What answers requests, without what it was opened from; `name` is what answers call it.
     pub fn into_served(self, name: &str) -> Served {
-        let Finished { cx, data, subject, recommender, explainer } = self;
+        let Finished { cx, data, subject, recommender, explainer, .. } = self;
         let Data { dataset, popularity, identity, .. } = data;
         let generative = cx.plan.model.as_ref().and_then(|m| m.generative.as_ref());
         Served {
@@ -256,7 +260,12 @@ impl<'a> Finished<'a> {
 
     /// Measures the run again, under the plan it was opened with.
     pub fn evaluate(&self) -> Result<Evaluation> {
-        evaluation::evaluation(&self.cx, &self.data, &self.subject)
+        let mut guard = Guard::new(&self.cx, &self.data)?;
+        self.provenance.iter().cloned().try_for_each(|read| guard.stage(read))?;
+        let mut evaluated = evaluation::evaluation(&self.cx, &self.data, &self.subject)?;
+        guard.lists(&evaluated.results)?;
+        evaluated.results.leak_check = Some(guard.finish().0);
+        Ok(evaluated)
     }
 
     /// The best `k` items for someone.

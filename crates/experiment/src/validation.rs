@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 use sidereal_backbones::{Backbone, DenseRecommender, GenerativeRecommender};
 use sidereal_core::{Error, Recommender, Result, Run, SidTable, Silent};
+use sidereal_data::EvalSet;
 use sidereal_decoding::{Beam, BeamOptions};
 use sidereal_metrics::{Classes, Direction, EvalContext, Metric, Need};
 use sidereal_nn::{Batch, BatchBuilder, Model, Objective, ObjectiveInput, Pass, Terms};
@@ -82,8 +83,13 @@ impl<'a> Validation<'a> {
         Ok(Validation { plan, model, data, sids, choice, shadow: Some(shadow) })
     }
 
+    /// The set that the choosing cases are taken from.
+    pub fn set(&self) -> &'a EvalSet {
+        &self.data.splits.valid
+    }
+
     fn cases(&self) -> Cases<'a> {
-        Cases::some(&self.data.splits.valid, self.choice.cases, self.choice.exclude_seen)
+        Cases::some(self.set(), self.choice.cases, self.choice.exclude_seen)
     }
 
     /// Accuracy of the lists that the shadow gives.

@@ -71,7 +71,7 @@ fn only_the_evaluation_changes() {
         o.stages.iter().map(|s| (s.stage, s.reused)).collect()
     };
     let plain = go(place.path(), "plain", TINY).unwrap();
-    assert!(plain.results.protocol.get("rerankers").is_none());
+    assert!(plain.results.protocol.other.get("rerankers").is_none());
 
     // All weight on the decoder leaves every list alone.
     let same = "[[reranker]]\ntype = \"score-fusion\"\nweights = [1.0, 0.0]\ncandidates = 20\n";
@@ -80,7 +80,7 @@ fn only_the_evaluation_changes() {
     assert_eq!(same.results.valid, plain.results.valid);
     let reused = reused(&same);
     assert!(reused["training"] && reused["sids"] && !reused["evaluation"], "{reused:?}");
-    let costs = &same.results.protocol["rerankers"][0]["test"];
+    let costs = &same.results.protocol.other["rerankers"][0]["test"];
     assert_eq!((&costs["lists"], &costs["calls"]), (&80.into(), &0.into()));
     let looked = costs["candidates"].as_u64().unwrap();
     assert!((1..=80 * 20).contains(&looked), "{looked}");
@@ -170,7 +170,7 @@ fn another_run_verifies() {
     let ndcg = |o: &Outcome| o.results.test["ndcg@10"];
     assert!(ndcg(&verified) > ndcg(&plain), "{} {}", ndcg(&verified), ndcg(&plain));
     assert!(ndcg(&verified) <= ndcg(&best) + 0.05);
-    assert!(verified.results.protocol["rerankers"][0]["test"]["calls"].as_u64() > Some(0));
+    assert!(verified.results.protocol.other["rerankers"][0]["test"]["calls"].as_u64() > Some(0));
     // A verifier on other data, and one that does not exist.
     let other = oracle.replace("users = 80", "users = 81");
     go(place.path(), "other", &other).unwrap();

@@ -4,7 +4,7 @@
 //! validation items. Interactions need not be in order of their parts: within a user training
 //! comes first, then validation, then test, each in its own order.
 
-use super::{Splits, Splitter, Targets, in_order, parts_in_order};
+use super::{Splits, Splitter, Targets, TimeOrder, in_order, parts_in_order};
 use crate::{Dataset, Part};
 use sidereal_core::{Catalog, Entry, Error, ItemId, Result, Sequences, options};
 
@@ -64,5 +64,9 @@ impl Splitter for Given {
             let (train, known) = cuts[user.index()];
             (train as usize, known as usize)
         })
+    }
+
+    fn order(&self) -> TimeOrder {
+        TimeOrder::Free
     }
 }

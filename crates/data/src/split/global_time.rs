@@ -5,7 +5,7 @@
 //! interaction at that rank, so that equal times never fall on both sides. A user without any
 //! interaction before a part gives no case for it; such cases are counted.
 
-use super::{Splits, Splitter, Targets, in_order, shares};
+use super::{Splits, Splitter, Targets, TimeOrder, in_order, shares};
 use crate::Dataset;
 use sidereal_core::{Catalog, Entry, Error, Result, options};
 
@@ -98,5 +98,9 @@ impl Splitter for GlobalTime {
             let times = data.interactions.times(user).unwrap_or_default();
             (times.partition_point(|&t| t < valid), times.partition_point(|&t| t < test))
         })
+    }
+
+    fn order(&self) -> TimeOrder {
+        TimeOrder::Global
     }
 }

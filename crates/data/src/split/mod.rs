@@ -20,6 +20,23 @@ use sidereal_core::{Catalog, Error, ItemId, RankedLists, Request, Result, Sequen
 pub trait Splitter: Send + Sync {
     /// Training sequences of all U users and the evaluation cases.
     fn split(&self, data: &Dataset) -> Result<Splits>;
+
+    /// What the split promises of times; leak checks hold it to that.
+    fn order(&self) -> TimeOrder {
+        TimeOrder::PerUser
+    }
+}
+
+/// What trains before what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeOrder {
+    /// No user trains on what came after one of the user's own targets.
+    #[default]
+    PerUser,
+    /// No training interaction of anyone is as late as any target.
+    Global,
+    /// Nothing: parts were drawn or given.
+    Free,
 }
 
 /// Registers every split of this crate.

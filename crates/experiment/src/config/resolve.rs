@@ -4,6 +4,7 @@
 use super::{Config, SECTIONS, TOP_KEYS, print::print};
 use crate::Registry;
 use crate::baselines::BaselineContext;
+use crate::leaks::LeakPolicy;
 use crate::probe::Probe;
 use serde_json::{Map, Value, json};
 use sidereal_backbones::Output;
@@ -46,6 +47,9 @@ sidereal_core::options! {
         /// Most training interactions of an item with few of them: results are also given for
         /// targets up to and above it. 0 separates items that were never seen.
         pub few: u32 = 5,
+        /// What a leak of targets into training does: error (it ends the run), warn, or off
+        /// (nothing is checked).
+        pub leak_check: LeakPolicy = LeakPolicy::Error,
     }
 }
 

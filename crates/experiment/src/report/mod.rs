@@ -190,7 +190,7 @@ impl Report {
                 resamples: options.rules.resamples,
             },
             users: systems[base].per_user.as_ref().map(|u| u.users.len()),
-            protocol: systems[base].runs[0].results.protocol.clone(),
+            protocol: systems[base].runs[0].results.protocol.tree(),
             mixed,
             notes,
             ablations: ablations(&systems, base),

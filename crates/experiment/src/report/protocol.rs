@@ -4,6 +4,7 @@
 //! belong to the system. That a checkpoint was chosen on the test part does not: it is a difference.
 
 use super::collect::System;
+use crate::protocol::Checkpoint;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -27,8 +28,22 @@ pub struct Side {
 }
 
 /// Keys of the stored protocol that are no part of the comparison.
-const OWN: [&str; 7] =
-    ["seed", "list_length", "checkpoint", "few", "rerankers", "valid", "test.invalid_candidates"];
+/// Earlier versions did not record `known`, `dataset` and `metrics`: hints among what is known are
+/// looked at below, data sets are known by the run folder, metrics by their names.
+const OWN: [&str; 12] = [
+    "seed",
+    "list_length",
+    "checkpoint",
+    "few",
+    "valid",
+    "test.invalid_candidates",
+    "test.tied_lists",
+    "rerankers",
+    "known",
+    "known_of_target",
+    "dataset",
+    "metrics",
+];
 
 /// Everything about a system's figures that must be equal to another's.
 pub type Terms = BTreeMap<String, String>;
@@ -37,15 +52,21 @@ pub type Terms = BTreeMap<String, String>;
 pub fn terms(system: &System) -> Terms {
     let mut out = Terms::new();
     let Some(first) = system.runs.first() else { return out };
-    flatten("", &first.results.protocol, &mut out);
+    let protocol = &first.results.protocol;
+    flatten("", &protocol.tree(), &mut out);
     out.retain(|key, _| {
         let own =
             |own: &str| key == own || key.strip_prefix(own).is_some_and(|k| k.starts_with('.'));
         !OWN.iter().any(|o| own(o))
     });
-    let chosen = first.results.protocol["checkpoint"]["on"].as_str();
-    if let Some(on) = chosen.filter(|on| *on != "valid") {
-        out.insert("checkpoint chosen on".into(), on.into());
+    if let Some(Checkpoint::Best(best)) = &protocol.checkpoint
+        && best.on != "valid"
+    {
+        out.insert("checkpoint chosen on".into(), best.on.clone());
+    }
+    let hints: Vec<String> = protocol.hints().map(|k| format!("{k:?}")).collect();
+    if !hints.is_empty() {
+        out.insert("told of the target".into(), hints.join(", "));
     }
     // The first digits tell data sets apart as well as all of them.
     let data = first.data.as_str().map_or("unknown".into(), |d| d.chars().take(12).collect());
@@ -139,6 +160,8 @@ mod tests {
         assert!(differ(&base, &with(other)).is_empty());
         let peeked = differ(&base, &with(json!({"checkpoint": {"on": "test"}})));
         assert_eq!(peeked, ["checkpoint chosen on: nothing (a) | test (b)"]);
+        let told = differ(&base, &with(json!({"known": ["history", "target-time"]})));
+        assert_eq!(told, ["told of the target: nothing (a) | TargetTime (b)"]);
         let data = Fake { data: "e".repeat(64), ..wide };
         assert_eq!(differ(&base, &data), ["data set: dddddddddddd (a) | eeeeeeeeeeee (b)"]);
     }

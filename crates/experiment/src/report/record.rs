@@ -59,6 +59,9 @@ impl Record {
         if let Some(tree) = config.as_object_mut() {
             // What the data are is known by their content; where they lie is no part of a system.
             tree.retain(|key, _| !FREE.contains(&key.as_str()) && key != "data");
+            if let Some(evaluate) = tree.get_mut("evaluate").and_then(Value::as_object_mut) {
+                evaluate.remove("leak_check");
+            }
         }
         let results: Results = files::read_json(&folder.join(evaluation::METRICS))?;
         let optional = |name: &str| -> Result<Option<Value>> {
@@ -68,7 +71,7 @@ impl Record {
         let per_user = folder.join(evaluation::PER_USER);
         let per_user = per_user.is_file().then(|| PerUser::read(&per_user, run)).transpose()?;
         if let Some(table) = &per_user
-            && let Some(cases) = results.protocol["test"]["cases"].as_u64()
+            && let Some(cases) = results.protocol.test.as_ref().map(|t| t.cases)
             && cases != table.users.len() as u64
         {
             let message = format!("{} rows for {cases} test cases", table.users.len());

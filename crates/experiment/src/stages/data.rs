@@ -6,11 +6,11 @@
 
 use super::{Context, dataset_file, version};
 use crate::cache::{Checksum, Key};
-use crate::config::is_path;
+use crate::config::{Part, is_path};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sidereal_core::{Event, Result, Run, Sequences};
-use sidereal_data::{Dataset, Splits};
+use sidereal_data::{Dataset, Splits, Splitter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,11 +68,20 @@ pub fn data(cx: &Context<'_>) -> Result<Data> {
         None => dataset_file::load(&entry.path(FILE))?,
     };
     warn(&dataset, &cx.run);
-    let mut splits = cx.plan.split.built.split(&dataset)?;
-    let train = Arc::new(std::mem::take(&mut splits.train));
-    let popularity = train.popularity(dataset.items.len());
     let identity = json!({"dataset": entry.sum(FILE), "split": cx.plan.split.identity()});
-    Ok(Data { dataset, train, popularity, splits, files, identity, reused: entry.reused })
+    let data = Data::of(dataset, &cx.plan.split, identity)?;
+    Ok(Data { files, reused: entry.reused, ..data })
+}
+
+impl Data {
+    /// Splits a data set; `identity` stands for content and split in the keys of later stages.
+    pub fn of(dataset: Dataset, split: &Part<dyn Splitter>, identity: Value) -> Result<Self> {
+        let mut splits = split.built.split(&dataset)?;
+        let train = Arc::new(std::mem::take(&mut splits.train));
+        let popularity = train.popularity(dataset.items.len());
+        let files = Vec::new();
+        Ok(Data { dataset, train, popularity, splits, files, identity, reused: false })
+    }
 }
 
 /// Checksums of input files, in the order given.

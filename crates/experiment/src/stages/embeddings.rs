@@ -4,6 +4,7 @@ use super::data::{Data, checksums, content};
 use super::{Context, version};
 use crate::cache::{Entry, Key};
 use crate::config::{Part, is_path};
+use crate::leaks::Provenance;
 use serde_json::{Value, json};
 use sidereal_core::{EncoderInput, Error, ItemEncoder, Matrix, Result};
 use sidereal_nn::vector_file::npy;
@@ -33,6 +34,11 @@ impl Embeddings {
         self.entry.sum(FILE).into()
     }
 
+    /// What the encoder read.
+    pub fn provenance(&self) -> Result<Provenance> {
+        Provenance::of_entry("embeddings", &self.entry)
+    }
+
     /// Whether the cache had it.
     pub fn reused(&self) -> bool {
         self.entry.reused
@@ -60,6 +66,7 @@ pub fn embeddings(
     let fresh = OnceCell::new();
     let entry = cx.cache.get(&key, &cx.run, |folder: &Path| {
         let input = EncoderInput { items: &data.dataset.items, train: &data.train };
+        Provenance::new("embeddings").catalogue(&input).save(folder)?;
         let vectors = encoder.built.encode(&input, &cx.run).map_err(|e| match e {
             // Nothing was computed yet that could blow up: the input is at fault.
             Error::NotFinite { .. } => Error::input(e.to_string()),

@@ -10,6 +10,8 @@ use super::embeddings::{Embeddings, embeddings};
 use super::training::Trained;
 use super::{Context, reranking, version};
 use crate::cache::{Entry, Key};
+use crate::leaks::Content;
+use crate::protocol::{self, Candidates, Known, Protocol, Ranking, Repeats, SeenItems, SplitUsed};
 use crate::results::{Group, Optimum, Results};
 use crate::scoring::{Cases, answers};
 use serde_json::{Value, json};
@@ -19,7 +21,7 @@ use sidereal_data::EvalSet;
 use sidereal_metrics::breakdown::{Groups, breakdown};
 use sidereal_metrics::{Classes, EvalContext, Need, Score, Truth, evaluate_all};
 use sidereal_rerank::{Cost, Reranked};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -179,6 +181,7 @@ struct Measured {
     scores: Vec<Score>,
     groups: Groups,
     invalid: u64,
+    tied: u64,
     /// Cases whose history holds a target.
     repeats: usize,
     /// What each reranker took.
@@ -229,6 +232,7 @@ fn measure(
         scores,
         groups,
         invalid: found.invalid,
+        tied: found.tied,
         repeats,
         costs,
     }))
@@ -255,6 +259,7 @@ fn results(
         valid: values(valid),
         test: values(test),
         protocol: protocol(cx, data, chosen, valid, test),
+        leak_check: None,
         groups,
         optimum: optimum(cx, data),
     })
@@ -283,41 +288,52 @@ fn protocol(
     chosen: Value,
     valid: &Option<Measured>,
     test: &Option<Measured>,
-) -> Value {
-    let options = &cx.plan.evaluate.options;
+) -> Protocol {
+    let plan = &cx.plan.evaluate;
     let part = |m: &Option<Measured>| {
-        m.as_ref().map(|m| {
-            json!({
-                "cases": m.truth.len(),
-                "targets_in_history": m.repeats,
-                "invalid_candidates": m.invalid,
-            })
+        m.as_ref().map(|m| protocol::Cases {
+            cases: m.truth.len() as u64,
+            targets_in_history: m.repeats as u64,
+            invalid_candidates: m.invalid,
+            tied_lists: m.tied,
         })
     };
     let split = &cx.plan.split.spec;
-    let mut split_tree = split.options.clone();
-    split_tree.insert("type".into(), split.name.as_str().into());
-    let mut tree = json!({
-        "split": split_tree,
-        "ranking": "full",
-        "candidates": "every item of the catalogue",
-        "seen_items": if options.exclude_seen { "removed" } else { "kept" },
-        "repeats": "an item counts at its first place",
-        "known_of_target": "nothing: the model sees the history before it",
-        "checkpoint": chosen,
-        "list_length": cx.plan.evaluate.list_length,
-        "few": options.few,
-        "users": data.dataset.interactions.len(),
-        "items": data.dataset.items.len(),
-        "interactions": data.dataset.interactions.all_items().len(),
-        "training_interactions": data.splits.report.train_interactions,
-        "valid": part(valid),
-        "test": part(test),
-        "seed": cx.plan.seed,
-    });
+    let mut known = BTreeSet::from([Known::User, Known::History]);
+    if data.dataset.interactions.all_times().is_some() {
+        known.insert(Known::HistoryTimes);
+    }
+    let metrics = plan.metrics.iter().zip(&plan.identities);
     let costs = |m: &Option<Measured>| m.as_ref().map(|m| m.costs.clone()).unwrap_or_default();
-    reranking::add_to_protocol(&mut tree, cx, &costs(valid), &costs(test));
-    tree
+    let mut other = json!({});
+    reranking::add_to_protocol(&mut other, cx, &costs(valid), &costs(test));
+    Protocol {
+        split: Some(SplitUsed {
+            name: split.name.clone(),
+            options: split.options.clone().into_iter().collect(),
+        }),
+        ranking: Some(Ranking::Full),
+        candidates: Some(Candidates::Catalogue),
+        seen_items: Some(match plan.options.exclude_seen {
+            true => SeenItems::Removed,
+            false => SeenItems::Kept,
+        }),
+        repeats: Some(Repeats::FirstPlace),
+        known: Some(known),
+        checkpoint: serde_json::from_value(chosen).ok(),
+        list_length: Some(plan.list_length as u64),
+        few: Some(plan.options.few),
+        metrics: metrics.map(|(m, identity)| (m.name(), identity.clone())).collect(),
+        dataset: Some(Content::of_dataset(&data.dataset).sum),
+        users: Some(data.dataset.interactions.len() as u64),
+        items: Some(data.dataset.items.len() as u64),
+        interactions: Some(data.dataset.interactions.all_items().len() as u64),
+        training_interactions: Some(data.splits.report.train_interactions),
+        valid: part(valid),
+        test: part(test),
+        seed: Some(cx.plan.seed),
+        other: serde_json::from_value(other).unwrap_or_default(),
+    }
 }
 
 /// Best possible values, where the source knows them; they hold for leave-one-out.

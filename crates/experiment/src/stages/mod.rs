@@ -48,7 +48,7 @@ pub mod version {
     /// Training.
     pub const TRAINING: u32 = 1;
     /// Recommendation and metrics.
-    pub const EVALUATION: u32 = 2;
+    pub const EVALUATION: u32 = 3;
 }
 
 /// All versions, for `versions.json`.

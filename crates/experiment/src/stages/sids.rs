@@ -12,6 +12,7 @@ use super::embeddings::{Embeddings, embeddings, without_paths};
 use super::{Context, version};
 use crate::GenerativePlan;
 use crate::cache::{Entry, Key};
+use crate::leaks::Provenance;
 use serde_json::{Value, json};
 use sidereal_core::{
     EncoderInput, Event, IdentifierInput, Matrix, MatrixRef, Quantized, QuantizerInput, Result,
@@ -46,6 +47,11 @@ impl Sids {
     pub fn identity(&self) -> Value {
         identity(&self.table)
     }
+
+    /// What quantizer and identifier read.
+    pub fn provenance(&self) -> Result<Provenance> {
+        Provenance::of_entry("sids", &self.entry)
+    }
 }
 
 /// What depends on a table depends on its content alone.
@@ -79,6 +85,8 @@ pub fn sids(
     }
     let key = Key::new("sids", version::SIDS, inputs);
     let entry = cx.cache.get(&key, &cx.run, |folder: &Path| {
+        let read = Provenance::new("sids").catalogue(&catalogue(data));
+        read.popularity(&data.popularity).save(folder)?;
         let (table, report) = match vectors {
             Some(vectors) => quantize(cx, plan, data, vectors, folder)?,
             None => {
@@ -125,6 +133,22 @@ impl Vectors {
         let items = embeddings(cx, &plan.encoder, data)?;
         let encode = |(name, part)| Ok((String::clone(name), embeddings(cx, part, data)?));
         Ok(Some(Vectors { items, side: plan.side.iter().map(encode).collect::<Result<_>>()? }))
+    }
+
+    /// What later stages depend on.
+    pub fn identity(&self) -> Value {
+        let side = self.side.iter().map(|(n, e)| (n.clone(), e.identity()));
+        json!({"items": self.items.identity(), "side": side.collect::<BTreeMap<_, _>>()})
+    }
+
+    /// What the encoders read, one record each.
+    pub fn provenance(&self) -> Result<Vec<Provenance>> {
+        let mut all = vec![self.items.provenance()?];
+        for (name, side) in &self.side {
+            let read = side.provenance()?.read;
+            all.push(Provenance { stage: format!("side-{name}"), read });
+        }
+        Ok(all)
     }
 
     /// Whether the cache had them all.

@@ -10,6 +10,7 @@ use super::{Context, sids, version};
 use crate::ModelPlan;
 use crate::cache::{Entry, Key};
 use crate::examples::TrainingExamples;
+use crate::leaks::Provenance;
 use crate::validation::{Choice, Validation};
 use serde_json::{Map, Value, json};
 use sidereal_backbones::{Backbone, BackboneContext};
@@ -55,6 +56,13 @@ pub struct Training {
     pub trained: Trained,
     /// The files.
     pub entry: Entry,
+}
+
+impl Training {
+    /// What training read, and what chose the checkpoint.
+    pub fn provenance(&self) -> Result<Provenance> {
+        Provenance::of_entry("training", &self.entry)
+    }
 }
 
 /// Trains the plan's model; unfinished work lies below `checkpoints`.
@@ -199,6 +207,8 @@ fn train(
     let shadow = build(cx, plan, data, table)?;
     let mut validation =
         Validation::new(cx.plan, plan, data, table.clone(), choice, Arc::from(shadow))?;
+    let read = Provenance::new("training").histories(examples.sequences());
+    read.choosing(validation.set()).save(out)?;
     let options = TrainOptions { select: choice.name.clone(), ..plan.train.options.clone() };
     let summary = sidereal_train::train(
         backbone.as_model_mut(),

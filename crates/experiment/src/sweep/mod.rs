@@ -14,7 +14,7 @@ mod file;
 mod summary;
 
 pub use file::{Case, Sweep};
-pub use summary::{CaseRow, Column, Kind, RunRow, State, Summary};
+pub use summary::{CaseRow, Column, Kind, Mixed, RunRow, State, Summary};
 
 use crate::{Existing, Plan, Registry, RunOptions};
 use sidereal_core::{Cancel, Error, Observer, Result, files};

@@ -1,11 +1,14 @@
 //! What a sweep found: a row a run, a line a case.
 
+use crate::Protocol;
+use crate::protocol::Difference;
 use crate::results::Results;
 use crate::stages::sids;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sidereal_core::{Error, Result, files};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// How a run ended.
@@ -37,6 +40,9 @@ pub struct RunRow {
     pub ids: BTreeMap<String, f64>,
     /// Seconds of the run as it was first done.
     pub seconds: Option<f64>,
+    /// What the figures mean; none in summaries of earlier versions.
+    #[serde(default)]
+    pub protocol: Option<Protocol>,
 }
 
 impl RunRow {
@@ -57,6 +63,7 @@ impl RunRow {
             test: results.test,
             ids: report.as_ref().map(figures).unwrap_or_default(),
             seconds: times.and_then(|t| t["seconds"].as_f64()),
+            protocol: Some(results.protocol),
         })
     }
 
@@ -71,6 +78,7 @@ impl RunRow {
             test: BTreeMap::new(),
             ids: BTreeMap::new(),
             seconds: None,
+            protocol: None,
         }
     }
 }
@@ -209,14 +217,52 @@ impl Summary {
         rows
     }
 
-    /// The table as Markdown.
+    /// Cases whose figures may not stand beside those of the first run that finished, with the
+    /// reasons.
+    pub fn mixed(&self) -> Vec<Mixed> {
+        let of = |run: &&RunRow| run.protocol.is_some();
+        let Some(first) = self.runs.iter().find(of) else { return Vec::new() };
+        let mut out: Vec<Mixed> = Vec::new();
+        for run in self.runs.iter().filter(of) {
+            let (Some(a), Some(b)) = (&first.protocol, &run.protocol) else { continue };
+            let found = a.compare(b);
+            if !found.comparable() && out.iter().all(|m| m.case != run.case) {
+                let (case, first) = (run.case.clone(), first.case.clone());
+                out.push(Mixed { case, first, differences: found.decisive });
+            }
+        }
+        out
+    }
+
+    /// The table as Markdown, and what in it may not be compared.
     pub fn to_markdown(&self) -> String {
         let rows = self.cells();
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let mut out = line(&rows[0]);
         out.push_str(&format!("|---|{}\n", "--:|".repeat(rows[0].len() - 1)));
         rows[1..].iter().for_each(|row| out.push_str(&line(row)));
+        for mixed in self.mixed() {
+            out.push_str(&format!("\n{mixed}\n"));
+        }
         out
+    }
+}
+
+/// A case of another protocol than the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mixed {
+    /// The case.
+    pub case: String,
+    /// The case that it was held against.
+    pub first: String,
+    /// What forbids the comparison; the first's value comes first.
+    pub differences: Vec<Difference>,
+}
+
+impl fmt::Display for Mixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list: Vec<String> = self.differences.iter().map(ToString::to_string).collect();
+        write!(f, "not comparable: `{}` and `{}` ({})", self.first, self.case, list.join("; "))
     }
 }
 
@@ -243,6 +289,7 @@ fn cell(values: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::SeenItems;
 
     fn run(case: &str, seed: u64, recall: Option<f64>) -> RunRow {
         match recall {
@@ -278,6 +325,29 @@ mod tests {
                 .to_markdown()
                 .starts_with("| case | seeds | recall@10 | levels |\n|---|--:|--:|--:|\n")
         );
+    }
+
+    #[test]
+    fn other_protocols_are_named_under_the_table() {
+        let seen = |seen_items| {
+            Some(Protocol { seen_items: Some(seen_items), seed: Some(1), ..Protocol::default() })
+        };
+        let of = |case: &str, seen_items| RunRow {
+            protocol: seen(seen_items),
+            ..run(case, 0, Some(0.5))
+        };
+        let (kept, removed) = (SeenItems::Kept, SeenItems::Removed);
+        let mut summary = Summary {
+            name: "s".into(),
+            runs: vec![run("x", 0, None), of("a", kept), of("b", removed), of("b", removed)],
+        };
+        let text = summary.to_markdown();
+        let note = "not comparable: `a` and `b` (seen_items: \"kept\" and \"removed\")\n";
+        assert!(text.ends_with(note), "{text}");
+        assert_eq!(summary.mixed().len(), 1);
+        summary.runs[2].protocol = seen(kept);
+        summary.runs[3].protocol = None;
+        assert!(summary.mixed().is_empty());
     }
 
     #[test]
