@@ -71,7 +71,7 @@ fn only_the_evaluation_changes() {
         o.stages.iter().map(|s| (s.stage, s.reused)).collect()
     };
     let plain = go(place.path(), "plain", TINY).unwrap();
-    assert!(plain.results.protocol.other.get("rerankers").is_none());
+    assert!(!plain.results.protocol.other.contains_key("rerankers"));
 
     // All weight on the decoder leaves every list alone.
     let same = "[[reranker]]\ntype = \"score-fusion\"\nweights = [1.0, 0.0]\ncandidates = 20\n";
