@@ -313,18 +313,28 @@ fn the_experiments_resolve() {
     }
 }
 
-/// Every sweep names known parts and valid options.
+/// Every sweep names known parts and valid options, and no two have one name: a sweep's folder is
+/// named after its file.
 #[test]
 fn the_sweeps_resolve() {
     let registry = sidereal::Registry::builtin().unwrap();
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/sweeps");
-    for name in names(&root).iter().filter(|n| n.ends_with(".toml")) {
-        let sweep = sidereal::experiment::Sweep::load(&root.join(name)).unwrap();
-        match sidereal::experiment::sweep::check(&registry, &sweep) {
-            Err(sidereal::core::Error::Read { path, .. }) => {
-                println!("skipped: {name}, because {} is not there", path.display());
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+    let mut seen = std::collections::BTreeSet::new();
+    for folder in names(&root).iter().filter(|n| root.join(n).is_dir()) {
+        let bases = names(&root.join(folder).join("bases"));
+        for name in names(&root.join(folder)).iter().filter(|n| n.ends_with(".toml")) {
+            let sweep = sidereal::experiment::Sweep::load(&root.join(folder).join(name)).unwrap();
+            assert!(seen.insert(sweep.name.clone()), "{folder}/{name}: that name is taken");
+            match sidereal::experiment::sweep::check(&registry, &sweep) {
+                Err(sidereal::core::Error::Read { path, .. }) => {
+                    println!("skipped: {folder}/{name}, because {} is not there", path.display());
+                }
+                other => other.unwrap_or_else(|e| panic!("{folder}/{name}: {e}")),
             }
-            other => other.unwrap_or_else(|e| panic!("{name}: {e}")),
+        }
+        for name in &bases {
+            sidereal::Config::load(&root.join(folder).join("bases").join(name)).unwrap();
         }
     }
+    assert!(seen.len() >= 18, "{seen:?}");
 }

@@ -88,3 +88,175 @@ fn wrong_cases_cost_no_run() {
     assert!(done.err.contains("case `chance`") && done.err.contains("`random`"), "{}", done.err);
     assert!(!place.path("runs").exists());
 }
+
+/// One training and one set of IDs, however many ways there are to decode.
+#[test]
+fn what_runs_share_is_made_once() {
+    let place = Place::new();
+    let text = "[sweep]\nbase = \"tiny.toml\"\n[[sweep.case]]\nname = \"beam\"\n\
+                [[sweep.case]]\nname = \"free\"\n\"decoder.type\" = \"free-beam\"\n\
+                [sweep.grid]\n\"decoder.width\" = [10, 20, 30]\n";
+    place.write("decoding.toml", text);
+    // `run` takes sweeps, several files, and overrides of every case.
+    let args = ["run", "decoding.toml", "tiny.toml", "-q", "--set", "train.epochs=2"];
+    place.sidereal(&[&args[..], &["--out", "all"]].concat()).ok();
+    assert!(place.path("all/tiny/metrics.json").exists());
+    let summary = place.json("all/decoding/summary.json");
+    let runs = summary["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 6);
+    let mut made = std::collections::BTreeMap::new();
+    for run in runs {
+        let folder = run["folder"].as_str().unwrap();
+        for stage in place.json(&format!("{folder}/summary.json"))["stages"].as_array().unwrap() {
+            if stage["reused"] == false {
+                *made.entry(stage["stage"].as_str().unwrap().to_string()).or_insert(0) += 1;
+            }
+        }
+    }
+    let expected =
+        [("data", 1), ("embeddings", 1), ("evaluation", 6), ("sids", 1), ("training", 1)];
+    let expected = expected.map(|(name, n)| (name.to_string(), n));
+    assert_eq!(made, std::collections::BTreeMap::from(expected));
+
+    let again = ["run", "decoding.toml", "none.toml", "-q", "--set", "train.epochs=2"];
+    let done = place.sidereal(&[&again[..], &["--out", "all"]].concat());
+    assert_eq!(done.code, 1);
+    assert!(done.err.contains("1 of 2 files failed: none.toml"), "{}", done.err);
+    let done = place.sidereal(&["run", "decoding.toml", "--overwrite"]);
+    assert!(done.err.contains("never replaced"), "{}", done.err);
+}
+
+#[test]
+fn lists_that_go_together_and_random_draws_are_runs() {
+    let place = Place::new();
+    let text = "[sweep]\nbase = \"tiny.toml\"\n[sweep.zip]\n\"backbone.layers\" = [1, 2]\n\
+                \"backbone.d_model\" = [16, 8]\n[sweep.random]\ntrials = 3\n\
+                [sweep.random.over]\n\"train.lr\" = { from = 1e-4, to = 1e-2, log = true }\n";
+    place.write("search.toml", text);
+    let dry = place.sidereal(&["sweep", "search.toml", "--dry-run"]).ok();
+    assert_eq!(dry.out.lines().count(), 1 + 6, "{}", dry.out);
+    assert_eq!(dry.out.matches("d_model=8 layers=2 lr=0.0").count(), 3, "{}", dry.out);
+    assert_eq!(place.sidereal(&["sweep", "search.toml", "--dry-run"]).ok().out, dry.out);
+    place.write("search.toml", text.replace("[16, 8]", "[16]"));
+    let done = place.sidereal(&["sweep", "search.toml", "--dry-run"]);
+    assert_eq!(done.code, 4);
+    assert!(done.err.contains("have one length"), "{}", done.err);
+}
+
+/// What ends a run, a stop and the death of the whole sweep.
+#[cfg(target_os = "linux")]
+mod ends {
+    use super::*;
+    use std::process::{Child, Output, Stdio};
+    use std::time::{Duration, Instant};
+
+    const SLOW: &str = "[sweep]\nbase = \"tiny.toml\"\n[[sweep.case]]\nname = \"slow one\"\n\
+        \"train.epochs\" = 150\n\"train.patience\" = 0\n\"train.checkpoint_steps\" = 3\n\
+        [[sweep.case]]\nname = \"quick\"\n\"train.epochs\" = 1\n";
+
+    /// Starts the sweep and waits until its first run trains; the run's process beside it.
+    fn start(place: &Place, out: &str) -> (Child, String) {
+        place.write("slow.toml", SLOW);
+        let cache = format!("cache-{out}");
+        let args = ["sweep", "slow.toml", "--out", out, "--cache", &cache];
+        let mut command = place.command(&args);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let checkpoints = place.path(&format!("{out}/slow-one/seed-0/checkpoints"));
+        wait(|| checkpoints.exists());
+        let run = children(child.id()).pop().expect("the run has a process of its own");
+        (child, run)
+    }
+
+    fn wait(until: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !until() {
+            assert!(began.elapsed() < Duration::from_secs(30), "nothing happened");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Processes that `parent` started.
+    fn children(parent: u32) -> Vec<String> {
+        let all = common::names(std::path::Path::new("/proc"));
+        let is_child = |pid: &String| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // `pid (name) state parent`; the name may hold anything.
+            let after = stat.rsplit(')').next().unwrap_or_default();
+            after.split_whitespace().nth(1) == Some(&parent.to_string())
+        };
+        all.into_iter().filter(is_child).collect()
+    }
+
+    /// Whether a process has ended; one that nobody has asked about yet is a zombie.
+    fn ended(pid: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_none_or(|after| after.is_empty() || after.starts_with(" Z"))
+    }
+
+    fn signal(name: &str, pid: &str) {
+        assert!(std::process::Command::new("kill").args([name, pid]).status().unwrap().success());
+    }
+
+    fn said(output: &Output) -> (String, String) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout), text(&output.stderr))
+    }
+
+    fn again(place: &Place, out: &str) {
+        let cache = format!("cache-{out}");
+        place.sidereal(&["sweep", "slow.toml", "-q", "--out", out, "--cache", &cache]).ok();
+    }
+
+    #[test]
+    fn a_killed_run_ends_alone() {
+        let place = Place::new();
+        let (sweep, run) = start(&place, "killed");
+        signal("-KILL", &run);
+        let output = sweep.wait_with_output().unwrap();
+        let (out, err) = said(&output);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(out.contains("1/2  slow one, seed 0: failed: killed (signal 9)"), "{out}");
+        assert!(out.contains("2/2  quick, seed 0: ndcg@10"), "{out}");
+        assert!(err.contains("1 of 2 runs failed"), "{err}");
+        let command = "again: sidereal sweep slow.toml '--case=slow one' --seed=0 --out killed \
+                       --cache cache-killed";
+        assert!(err.contains(command), "{err}");
+        // The words of that command run it, and the table has both.
+        let args = ["sweep", "slow.toml", "--case=slow one", "--seed=0", "-q"];
+        place.sidereal(&[&args[..], &["--out", "killed", "--cache", "cache-killed"]].concat()).ok();
+        let summary = place.json("killed/summary.json");
+        assert!(summary["runs"].as_array().unwrap().iter().all(|r| r["state"] == "finished"));
+    }
+
+    #[test]
+    fn a_killed_sweep_goes_on_to_the_same_bytes() {
+        let place = Place::new();
+        let (mut sweep, run) = start(&place, "cut");
+        sweep.kill().unwrap();
+        sweep.wait().unwrap();
+        // Its run notices and stops.
+        wait(|| ended(&run));
+        assert!(!place.path("cut/slow-one/seed-0/metrics.json").exists());
+        again(&place, "cut");
+        again(&place, "whole");
+        for case in ["slow-one", "quick"] {
+            for file in ["metrics.json", "model.safetensors", "sids.safetensors"] {
+                let read = |out: &str| place.read(&format!("{out}/{case}/seed-0/{file}"));
+                assert!(read("cut") == read("whole"), "{file} of {case} differs");
+            }
+        }
+    }
+
+    #[test]
+    fn an_interrupt_stops_run_and_sweep() {
+        let place = Place::new();
+        let (sweep, run) = start(&place, "stopped");
+        signal("-INT", &sweep.id().to_string());
+        let output = sweep.wait_with_output().unwrap();
+        let (_, err) = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains("the same command goes on"), "{err}");
+        assert!(ended(&run));
+        assert!(!place.path("stopped/quick").exists());
+    }
+}

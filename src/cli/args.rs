@@ -43,13 +43,14 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct RunArguments {
-    /// The experiment
-    #[arg(value_name = "FILE.toml")]
-    pub file: PathBuf,
+    /// The experiment; several run one after the other, and a sweep runs as a sweep
+    #[arg(value_name = "FILE.toml", required = true)]
+    pub files: Vec<PathBuf>,
     /// Overrides a key, as in decoder.width=20 or quantizer=random
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
     pub set: Vec<String>,
-    /// The run folder [default: runs/<name of the file>]
+    /// The run folder; of several files, the folder of all their folders [default: runs/<name of
+    /// the file>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Continues the run in the folder; starts when there is none
@@ -89,6 +90,18 @@ pub struct SweepArguments {
     /// The sweep's folder [default: runs/<name of the file>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Runs this case only; several times for several
+    #[arg(long, value_name = "NAME")]
+    pub case: Vec<String>,
+    /// Runs this seed of the sweep only; several times for several
+    #[arg(long, value_name = "N")]
+    pub seed: Vec<u64>,
+    /// Overrides a key of every case
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub set: Vec<String>,
+    /// Runs in this process and tells the error on standard output: how a sweep starts its runs
+    #[arg(long, hide = true)]
+    pub child: bool,
     /// Checks every run and lists them, and does nothing else
     #[arg(long)]
     pub dry_run: bool,
@@ -96,7 +109,7 @@ pub struct SweepArguments {
     pub common: Common,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Common {
     /// Folder of finished stages [default: `cache` of the configuration, else runs/cache]
     #[arg(long, value_name = "DIR")]

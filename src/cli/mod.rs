@@ -11,6 +11,7 @@
 
 mod args;
 mod charts;
+mod child;
 mod components;
 mod data;
 mod evaluate;

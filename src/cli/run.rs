@@ -1,23 +1,80 @@
-//! `sidereal run FILE.toml`.
+//! `sidereal run FILE.toml...`.
 
-use super::args::{Common, RunArguments};
+use super::args::{Common, RunArguments, SweepArguments};
 use super::interrupt::cancel_on_interrupt;
 use super::{output, tables};
 use crate::{Config, Existing, Outcome, Plan, Registry, RunOptions};
-use sidereal_core::{Error, Observer, Result};
-use sidereal_experiment::{default_cache, default_out};
+use sidereal_core::{Cancel, Error, Observer, Result};
+use sidereal_experiment::{Sweep, default_cache, default_out};
 use sidereal_train::ProgressBar;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub fn run(registry: &Registry, a: RunArguments) -> Result<ExitCode> {
-    let mut config = Config::load(&a.file)?;
+    let cancel = cancel_on_interrupt();
+    if let [file] = &a.files[..] {
+        return one(registry, &a, file, a.out.clone(), &cancel);
+    }
+    let mut failed = Vec::new();
+    for file in &a.files {
+        let name = file.file_stem().unwrap_or_default();
+        let out = a.out.as_ref().map(|out| out.join(name));
+        match one(registry, &a, file, out, &cancel) {
+            Ok(_) => {}
+            Err(e @ Error::Cancelled(_)) => return Err(e),
+            Err(e) => {
+                failed.push(file.display().to_string());
+                // Standard error may be closed; the summary below still counts the file.
+                let _ = output::write_error(&e);
+            }
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(ExitCode::SUCCESS),
+        false => Err(Error::mismatch(format!(
+            "{} of {} files failed: {}",
+            failed.len(),
+            a.files.len(),
+            failed.join(", ")
+        ))),
+    }
+}
+
+/// One file: an experiment, or a sweep.
+fn one(
+    registry: &Registry,
+    a: &RunArguments,
+    file: &Path,
+    out: Option<PathBuf>,
+    cancel: &Cancel,
+) -> Result<ExitCode> {
+    if let Some(mut sweep) = Sweep::find(file)? {
+        if a.overwrite {
+            return Err(Error::ConfigAt {
+                place: "--overwrite".into(),
+                message: format!("{} is a sweep, whose runs are never replaced", file.display()),
+            });
+        }
+        a.set.iter().try_for_each(|assignment| sweep.set(assignment))?;
+        let arguments = SweepArguments {
+            file: file.to_path_buf(),
+            out,
+            case: Vec::new(),
+            seed: Vec::new(),
+            set: a.set.clone(),
+            child: false,
+            dry_run: false,
+            common: a.common.clone(),
+        };
+        return super::sweep::go(registry, &sweep, arguments, cancel);
+    }
+    let mut config = Config::load(file)?;
     for assignment in &a.set {
         config.set(assignment)?;
     }
     let plan = Plan::resolve(registry, &config)?;
     let options = RunOptions {
-        out: a.out.unwrap_or_else(|| default_out(&plan.name)),
+        out: out.unwrap_or_else(|| default_out(&plan.name)),
         existing: match (a.resume, a.overwrite) {
             (true, _) => Existing::Resume,
             (_, true) => Existing::Overwrite,
@@ -25,9 +82,8 @@ pub fn run(registry: &Registry, a: RunArguments) -> Result<ExitCode> {
         },
         cache: cache(&a.common, &plan),
     };
-    let outcome =
-        crate::run(registry, &plan, &options, observers(a.common.quiet), cancel_on_interrupt())
-            .map_err(|e| config.locate(with_advice(e)))?;
+    let outcome = crate::run(registry, &plan, &options, observers(a.common.quiet), cancel.clone())
+        .map_err(|e| config.locate(with_advice(e)))?;
     match a.common.json {
         true => output::print_json(&outcome)?,
         false => output::print(&report(&outcome, &plan))?,

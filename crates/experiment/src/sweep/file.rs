@@ -18,8 +18,9 @@
 //! ```
 //!
 //! A whole section replaces the base's; a dotted key changes one value. Without cases there is one,
-//! the base itself.
+//! the base itself. `points.rs` tells what stands beside the grid.
 
+use super::points::{Setting, points};
 use crate::Config;
 use serde_json::{Map, Value};
 use sidereal_core::{Error, Result, component::nearest};
@@ -27,9 +28,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 const SECTION: &str = "sweep";
-const KEYS: [&str; 4] = ["base", "case", "grid", "seeds"];
+const KEYS: [&str; 6] = ["base", "case", "grid", "random", "seeds", "zip"];
 
 /// A sweep: distinct experiments, each with every seed.
+#[derive(Debug, Clone)]
 pub struct Sweep {
     /// Stem of the file.
     pub name: String,
@@ -40,6 +42,7 @@ pub struct Sweep {
 }
 
 /// One row of the sweep's table.
+#[derive(Debug, Clone)]
 pub struct Case {
     /// Name of the case and its values on the grid.
     pub name: String,
@@ -53,14 +56,17 @@ impl Sweep {
     /// Errors name file, line and key: no `[sweep]`, unknown keys, cases without a name or with one
     /// name, empty lists.
     pub fn load(path: &Path) -> Result<Self> {
+        Sweep::find(path)?.ok_or_else(|| Error::ConfigAt {
+            place: path.display().to_string(),
+            message: "no [sweep] section: it says what changes from run to run".into(),
+        })
+    }
+
+    /// Reads a file; none where it has no `[sweep]` and so is one experiment.
+    pub fn find(path: &Path) -> Result<Option<Self>> {
         let (own, section) = Config::split(path, SECTION)?;
         let reader = Reader { config: &own };
-        let Some(section) = section else {
-            return Err(Error::ConfigAt {
-                place: path.display().to_string(),
-                message: "no [sweep] section: it says what changes from run to run".into(),
-            });
-        };
+        let Some(section) = section else { return Ok(None) };
         let Value::Object(section) = section else {
             return Err(reader.wrong(SECTION, "expected a section"));
         };
@@ -73,17 +79,23 @@ impl Sweep {
             }));
         }
         let base = reader.base(&section)?;
+        let points = points(&own, &section)?;
         let mut cases = Vec::new();
         for case in reader.cases(&section, &base)? {
-            for values in reader.grid(&section)? {
-                cases.push(reader.on_grid(&case, &values)?);
+            for point in &points {
+                cases.push(at_point(&case, point)?);
             }
         }
         let mut names = BTreeSet::new();
         if let Some(case) = cases.iter().find(|c| !names.insert(folder_name(&c.name))) {
             return Err(reader.wrong("sweep.case", &format!("two cases are named `{}`", case.name)));
         }
-        Ok(Sweep { name: own.name.clone(), seeds: reader.seeds(&section)?, cases })
+        Ok(Some(Sweep { name: own.name.clone(), seeds: reader.seeds(&section)?, cases }))
+    }
+
+    /// Overrides a key of every case: `assignment` is `a.b=value`.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        self.cases.iter_mut().try_for_each(|case| case.config.set(assignment))
     }
 }
 
@@ -111,9 +123,6 @@ fn folder_name(name: &str) -> String {
 struct Reader<'a> {
     config: &'a Config,
 }
-
-/// A key with one of its values.
-type Setting<'a> = (&'a String, &'a Value);
 
 impl Reader<'_> {
     fn wrong(&self, key: &str, message: &str) -> Error {
@@ -176,42 +185,23 @@ impl Reader<'_> {
         }
         Ok(Case { name: name.into(), config })
     }
+}
 
-    /// All combinations of the grid's values.
-    fn grid<'a>(&self, section: &'a Map<String, Value>) -> Result<Vec<Vec<Setting<'a>>>> {
-        let mut points = vec![Vec::new()];
-        let axes = section.get("grid").map(|g| {
-            g.as_object().ok_or_else(|| self.wrong("sweep.grid", "expected a section of lists"))
-        });
-        for (key, values) in axes.transpose()?.into_iter().flatten() {
-            let values = values.as_array().filter(|v| !v.is_empty()).ok_or_else(|| {
-                let message = format!("`{key}`: expected a list of values, got {values}");
-                self.wrong("sweep.grid", &message)
-            })?;
-            points = points
-                .iter()
-                .flat_map(|p| values.iter().map(move |v| [&p[..], &[(key, v)]].concat()))
-                .collect();
-        }
-        Ok(points)
+/// A case with the values of a point, which its name tells.
+fn at_point(case: &Case, point: &[Setting]) -> Result<Case> {
+    let (mut name, mut config) = (case.name.clone(), case.config.clone());
+    for setting in point {
+        let (key, value) = (&setting.key, &setting.value);
+        let short = key.rsplit('.').next().unwrap_or(key);
+        let shown = match value {
+            Value::String(text) => text.clone(),
+            Value::Object(table) => table.get("type").and_then(Value::as_str).unwrap_or("?").into(),
+            other => other.to_string(),
+        };
+        name.push_str(&format!(" {short}={shown}"));
+        config.put(key, value.clone(), &format!("[sweep], `{key}`"))?;
     }
-
-    fn on_grid(&self, case: &Case, values: &[Setting<'_>]) -> Result<Case> {
-        let (mut name, mut config) = (case.name.clone(), case.config.clone());
-        for (key, value) in values {
-            let short = key.rsplit('.').next().unwrap_or(key);
-            let shown = match value {
-                Value::String(text) => text.clone(),
-                Value::Object(table) => {
-                    table.get("type").and_then(Value::as_str).unwrap_or("?").into()
-                }
-                other => other.to_string(),
-            };
-            name.push_str(&format!(" {short}={shown}"));
-            config.put(key, (*value).clone(), &format!("sweep.grid, `{key}`"))?;
-        }
-        Ok(Case { name, config })
-    }
+    Ok(Case { name, config })
 }
 
 #[cfg(test)]
