@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `tiger` | [`tiger`] | codes | encoder-decoder, one or every target of a history |
 //! | `causal` | [`causal`] | codes | decoder-only, every position in one pass |
+//! | `rpg` | [`rpg`] | codes | all codes of the next item at once, every position in one pass |
 //! | `sasrec` | [`sasrec`] | items | dense retriever, every position in one pass |
 //! | `hstu` | [`hstu`] | items | dense retriever with SiLU attention, every position in one pass |
 //!
@@ -14,6 +15,7 @@ pub mod causal;
 pub mod hstu;
 pub mod plain;
 pub mod recommend;
+pub mod rpg;
 pub mod sasrec;
 pub mod sets;
 pub mod tiger;
@@ -168,6 +170,7 @@ fn scratch_of<S: 'static>(workspace: &mut Workspace) -> Result<(&mut S, &mut Bag
 pub fn register(catalog: &mut Catalog<dyn Backbone, BackboneContext>) -> Result<()> {
     tiger::register(catalog)?;
     causal::register(catalog)?;
+    rpg::register(catalog)?;
     sasrec::register(catalog)?;
     hstu::register(catalog)
 }

@@ -36,11 +36,13 @@ fn models_on_the_named_device_equal_the_fused_ones() {
     }
     for targets in [Targets::Last, Targets::Every] {
         Twins::causal(Shape::default(), device).learn_alike(&batch(&rows, targets));
+        Twins::rpg(Shape::default(), device).learn_alike(&batch(&rows, targets));
         Twins::sasrec(Shape::default(), device).learn_alike(&batch(&rows, targets));
         let timed = with_times(batch(&rows, targets));
         Twins::hstu(Shape::default(), device).learn_alike(&timed);
     }
     Twins::causal(Shape::default(), device).answer_alike(&batch(&with_newcomer, Targets::Last));
+    Twins::rpg(Shape::default(), device).answer_alike(&batch(&with_newcomer, Targets::Last));
     Twins::sasrec(Shape::default(), device).answer_alike(&batch(&with_newcomer, Targets::Last));
     Twins::hstu(Shape::default(), device).answer_alike(&batch(&with_newcomer, Targets::Last));
 }

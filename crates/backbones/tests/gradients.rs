@@ -9,6 +9,7 @@ use rand::Rng;
 use sidereal_backbones::Backbone;
 use sidereal_backbones::causal::{Causal, CausalOptions};
 use sidereal_backbones::hstu::{Hstu, HstuOptions};
+use sidereal_backbones::rpg::{Rpg, RpgOptions};
 use sidereal_backbones::sasrec::{Sasrec, SasrecOptions};
 use sidereal_backbones::tiger::{Tiger, TigerOptions};
 use sidereal_core::{ItemId, UserId, seed};
@@ -53,6 +54,13 @@ fn causal(change: impl FnOnce(&mut CausalOptions)) -> Causal {
     };
     change(&mut options);
     moved(Causal::new(options, &WIDTHS, 2).unwrap(), 0.1)
+}
+
+fn rpg(dropout: f32) -> Rpg {
+    let (d_model, d_ff, layers, heads, max_history) = (8, 12, 2, 2, 10);
+    let temperature = 0.5;
+    let options = RpgOptions { d_model, d_ff, layers, heads, temperature, dropout, max_history };
+    moved(Rpg::new(options, &WIDTHS, 3).unwrap(), 0.3)
 }
 
 fn sasrec(dropout: f32) -> Sasrec {
@@ -161,6 +169,18 @@ fn causal_with_every_item_or_the_last_a_target() {
                 let what = format!("every {every}, dropout {dropout}, {mlp_layers}");
                 check(&what, &mut model, &cross_entropy(), &batch);
             }
+        }
+    }
+}
+
+#[test]
+fn rpg_with_every_item_or_the_last_a_target() {
+    let table = fixed_table(ITEMS, &WIDTHS);
+    for every in [true, false] {
+        let batch = batch_of(&table, &SEQUENCES, every);
+        for dropout in [0.0, 0.3] {
+            let what = format!("every {every}, dropout {dropout}");
+            check(&what, &mut rpg(dropout), &cross_entropy(), &batch);
         }
     }
 }

@@ -7,6 +7,7 @@
 use rand::Rng;
 use sidereal_backbones::Backbone;
 use sidereal_backbones::causal::{Causal, CausalOptions};
+use sidereal_backbones::rpg::{Rpg, RpgOptions};
 use sidereal_backbones::sasrec::{Sasrec, SasrecOptions};
 use sidereal_backbones::tiger::{Tiger, TigerOptions};
 use sidereal_core::{
@@ -248,6 +249,31 @@ fn causal_learns_the_next_cluster() {
     train(&mut model, &cross_entropy(), &mut adamw, &builder, Samples::Packed, 300);
     let after = accuracy(&model, &table, true);
     println!("causal: {before:.3} before, {after:.3} after");
+    assert!(after > 0.95, "{after}");
+}
+
+#[test]
+fn rpg_learns_the_next_cluster() {
+    let table = ids();
+    let options = RpgOptions {
+        d_model: 32,
+        d_ff: 64,
+        layers: 1,
+        heads: 2,
+        temperature: 0.1,
+        dropout: 0.1,
+        max_history: 20,
+    };
+    let mut model = Rpg::new(options, table.widths(), 5).unwrap();
+    let before = accuracy(&model, &table, true);
+    assert!(before < 0.5, "{before} without training");
+    let len = sidereal_nn::Model::params(&model).len();
+    let o = AdamWOptions { lr: 3e-3, ..Default::default() };
+    let mut adamw = AdamW::new(o, len, "optimizer").unwrap();
+    let builder = BatchBuilder::new(Some(table.clone()), 20);
+    train(&mut model, &cross_entropy(), &mut adamw, &builder, Samples::Packed, 300);
+    let after = accuracy(&model, &table, true);
+    println!("rpg: {before:.3} before, {after:.3} after");
     assert!(after > 0.95, "{after}");
 }
 

@@ -68,6 +68,17 @@ proptest! {
     }
 
     #[test]
+    fn rpg(shape in shapes(), rows in sequences(2..9)) {
+        let twins = Twins::rpg(shape, Device::Cpu);
+        twins.learn_alike(&batch(&rows, Targets::Last));
+        twins.learn_alike(&batch(&rows, Targets::Every));
+        // Also for someone without a history.
+        let mut rows = rows;
+        rows.insert(1, vec![3]);
+        twins.answer_alike(&batch(&rows, Targets::Last));
+    }
+
+    #[test]
     fn sasrec(shape in shapes(), rows in sequences(2..9)) {
         let twins = Twins::sasrec(shape, Device::Cpu);
         twins.learn_alike(&batch(&rows, Targets::Last));
@@ -130,6 +141,8 @@ fn networks_refuse_what_the_fused_models_refuse() {
         (Twins::tiger(shape, Device::Cpu), &strange),
         (Twins::causal(shape, Device::Cpu), &jumps),
         (Twins::causal(shape, Device::Cpu), &strange),
+        (Twins::rpg(shape, Device::Cpu), &alone),
+        (Twins::rpg(shape, Device::Cpu), &strange),
         (Twins::sasrec(shape, Device::Cpu), &alone),
         (Twins::sasrec(shape, Device::Cpu), &strange),
         (Twins::hstu(shape, Device::Cpu), &alone),

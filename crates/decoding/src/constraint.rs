@@ -3,6 +3,7 @@
 //! [`constraints`](crate::constraints) has those over a catalogue; [`Unconstrained`] allows
 //! everything.
 
+use crate::{Rows, Trie};
 use sidereal_core::Code;
 use std::sync::Arc;
 
@@ -49,6 +50,21 @@ pub trait Constraint: Send + Sync {
         self.expand(prefix, state, &mut branches);
         !branches.is_empty()
     }
+
+    /// The rows of a trie that this allows, where it is just that, for decoders that look at every
+    /// identifier.
+    fn trie_rows(&self) -> Option<TrieRows<'_>> {
+        None
+    }
+}
+
+/// Some rows of a trie.
+#[derive(Debug, Clone, Copy)]
+pub struct TrieRows<'a> {
+    /// The trie.
+    pub trie: &'a Trie,
+    /// The rows that are alive; `None`: all.
+    pub alive: Option<&'a Rows>,
 }
 
 macro_rules! constraint_behind {
@@ -72,6 +88,10 @@ macro_rules! constraint_behind {
 
             fn continues(&self, prefix: &[Code], state: State) -> bool {
                 (**self).continues(prefix, state)
+            }
+
+            fn trie_rows(&self) -> Option<TrieRows<'_>> {
+                (**self).trie_rows()
             }
         }
     )*};

@@ -4,9 +4,17 @@
 //! Walks all prefixes level by level without pruning, so it costs one scorer row for each distinct
 //! prefix. Scores and ties are those of [`Beam`](crate::Beam); codes of probability 0 (logit -inf)
 //! are not followed.
+//!
+//! Where the scores of a level depend on no code before it ([`CodeScorer::independent`]) and the
+//! constraint is a trie or some rows of it, identifiers are summed row by row instead: one addition a
+//! code, the same scores to the last bit, nothing held beside the best, and no masked sums, which
+//! depend on the prefix.
 
+use crate::TrieRows;
+use crate::levels::LogProbs;
 use crate::ranking::{Finished, Found, PerRequest, Ranking, check_logits, too_deep};
 use crate::softmax::normalize;
+use crate::top::{Candidate, Top};
 use crate::{CodeScorer, Constraint, Decoder, Hypothesis, Provenance, Row, ScoreRule, State};
 use sidereal_core::{Catalog, Code, Entry, Error, Result, Run};
 
@@ -45,6 +53,57 @@ impl Exhaustive {
     }
 }
 
+impl Exhaustive {
+    /// The answer row by row, where that is possible.
+    fn by_rows(
+        &self,
+        scorer: &dyn CodeScorer,
+        constraints: PerRequest<'_>,
+        run: &Run<'_>,
+    ) -> Result<Option<Vec<Vec<Hypothesis>>>> {
+        let Some(levels) = scorer.independent().filter(|_| self.ranking.rule == ScoreRule::Full)
+        else {
+            return Ok(None);
+        };
+        let requests = 0..levels.requests() as u32;
+        let rows = |request| constraints.get(request).trie_rows();
+        if !requests.clone().all(|r| rows(r).is_some_and(|t| t.trie.has_sums(levels.levels()))) {
+            return Ok(None);
+        }
+        let (mut finished, mut table) = (Finished::default(), LogProbs::default());
+        let (mut top, mut sid) = (Top::new(self.ranking.width), Vec::new());
+        for request in requests {
+            run.check()?;
+            let Some(TrieRows { trie, alive }) = rows(request) else { continue };
+            levels.log_probs(request as usize, &mut table)?;
+            top.clear();
+            trie.sums(&table, |row, full| {
+                if top.admits(full) && alive.is_none_or(|alive| alive.contains(row)) {
+                    // All rows have one length, so the sum orders them.
+                    let (row, state) = (row as u32, State(0));
+                    top.push(Candidate {
+                        score: full,
+                        row,
+                        code: 0,
+                        state,
+                        full,
+                        masked: f64::NAN,
+                    });
+                }
+            })?;
+            for best in top.in_code_order() {
+                sid.clear();
+                sid.extend(trie.sid(best.row as usize));
+                let score = self.ranking.finished_score(best.full, f64::NAN, sid.len());
+                let provenance = Provenance::Exhaustive;
+                let found = Found { score, full: best.full, masked: f64::NAN, provenance };
+                finished.push_found(request, &sid, found);
+            }
+        }
+        Ok(Some(finished.into_lists(&self.ranking, levels.requests(), None)))
+    }
+}
+
 /// Registers `exhaustive`.
 pub fn register(catalog: &mut Catalog<dyn Decoder>) -> Result<()> {
     catalog.add(Entry::new(
@@ -73,6 +132,9 @@ impl Decoder for Exhaustive {
     ) -> Result<Vec<Vec<Hypothesis>>> {
         let (requests, levels) = (scorer.requests(), scorer.levels());
         let constraints = PerRequest::new(constraints, requests)?;
+        if let Some(all) = self.by_rows(scorer, constraints, run)? {
+            return Ok(all);
+        }
         let mut finished = Finished::default();
         let mut nodes = Vec::with_capacity(requests);
         let mut rows = Vec::with_capacity(requests);

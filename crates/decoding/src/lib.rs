@@ -46,6 +46,7 @@ pub mod diverse_beam;
 pub mod exhaustive;
 pub mod explain;
 mod frontier;
+pub mod levels;
 pub mod multi_head;
 pub mod provenance;
 mod ranking;
@@ -57,7 +58,7 @@ mod top;
 
 pub use beam::{Beam, BeamOptions, FreeBeam, Sums};
 pub use best_of_n::{BestOfN, BestOfNOptions, Reward};
-pub use constraint::{Branch, Constraint, State, Unconstrained, accepts_sid};
+pub use constraint::{Branch, Constraint, State, TrieRows, Unconstrained, accepts_sid};
 pub use constraints::{
     Both, Changes, FmIndex, ItemIndex, LiveIndex, Occurrence, Place, Rows, SetIndex, Subset, Trie,
     Verify, Without,
@@ -65,6 +66,7 @@ pub use constraints::{
 pub use diverse_beam::{DiverseBeam, DiverseBeamOptions};
 pub use exhaustive::{Exhaustive, ExhaustiveOptions};
 pub use explain::{Path, Step, explain};
+pub use levels::Levels;
 pub use multi_head::{HeadMerge, MultiHead, MultiHeadOptions};
 pub use provenance::{Draw, Provenance};
 pub use sampling::{

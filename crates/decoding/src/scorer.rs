@@ -5,6 +5,7 @@
 //! ([`CodeScorer::advance_to`]). The second is what a beam needs; an engine can then keep its logits
 //! to itself, and leave out those that nobody asked for.
 
+use crate::Levels;
 use crate::ranking::check_logits;
 use crate::softmax::log_sum_exp;
 use sidereal_core::{Code, Result};
@@ -70,6 +71,12 @@ pub trait CodeScorer {
             }
         }
         Ok(())
+    }
+
+    /// The scores of all levels, where they depend on no code before them. Decoders that can rank
+    /// everything by them need no search.
+    fn independent(&self) -> Option<&Levels> {
+        None
     }
 }
 

@@ -62,6 +62,39 @@ fn without_provenance(lists: Vec<Vec<Hypothesis>>) -> Vec<Vec<Hypothesis>> {
     lists.into_iter().map(|list| list.into_iter().map(plain).collect()).collect()
 }
 
+/// Levels that know nothing of each other, and say so or not.
+struct Apart {
+    levels: Levels,
+    shown: bool,
+}
+
+impl CodeScorer for Apart {
+    fn requests(&self) -> usize {
+        self.levels.requests()
+    }
+
+    fn levels(&self) -> usize {
+        self.levels.levels()
+    }
+
+    fn width(&self, level: usize) -> usize {
+        self.levels.width(level)
+    }
+
+    fn advance(
+        &mut self,
+        level: usize,
+        rows: &[Row],
+        logits: &mut Vec<f32>,
+    ) -> sidereal_core::Result<()> {
+        self.levels.advance(level, rows, logits)
+    }
+
+    fn independent(&self) -> Option<&Levels> {
+        self.shown.then_some(&self.levels)
+    }
+}
+
 fn catalogues() -> impl Strategy<Value = BTreeSet<Vec<Code>>> {
     let sid = |least: usize| {
         (least..=3, (0u32..5, 0u32..4, 0u32..6))
@@ -123,6 +156,44 @@ proptest! {
                     prop_assert!((h.log_prob_full - full).abs() < 2e-6, "{}", name);
                     prop_assert!((h.log_prob_masked - masked).abs() < 2e-6, "{}", name);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn scores_of_all_levels_at_once_rank_as_the_walk_does(
+        set in catalogues(),
+        requests in 1usize..4,
+        width in 1u32..14,
+        seed in 0u64..1000,
+        coarse: bool,
+        impossible in 0usize..4,
+        gone in 0usize..30,
+    ) {
+        let index = trie(&set);
+        let mut rows = Rows::all(index.len());
+        rows.remove_all((0..gone as u32).map(|i| i * 3).collect());
+        let cut = Subset::new(&index, rows).unwrap();
+        let logit: Logit = if coarse { coarse_logit } else { random_logit };
+        let level = |(h, &codes): (usize, &usize)| -> Vec<f32> {
+            (0..requests * codes).map(|i| logit(seed + h as u64, &[], i as Code)).collect()
+        };
+        let mut levels: Vec<Vec<f32>> = WIDTHS.iter().enumerate().map(level).collect();
+        (0..impossible).for_each(|i| levels[i % 3][i] = f32::NEG_INFINITY);
+        let levels = Levels::new(requests, levels).unwrap();
+        let exhaustive = build(named("exhaustive").with("width", width));
+        for constraint in [&index as &dyn Constraint, &cut] {
+            let decode = |shown| {
+                let mut scorer = Apart { levels: levels.clone(), shown };
+                exhaustive.decode(&mut scorer, &[constraint], &Run::quiet(0)).unwrap()
+            };
+            let (rows, walk) = (decode(true), decode(false));
+            prop_assert_eq!(rows.len(), walk.len());
+            for (a, b) in rows.iter().flatten().zip(walk.iter().flatten()) {
+                prop_assert_eq!((&a.codes, a.score.to_bits()), (&b.codes, b.score.to_bits()));
+            }
+            for (a, b) in rows.iter().zip(&walk) {
+                prop_assert_eq!(a.len(), b.len());
             }
         }
     }

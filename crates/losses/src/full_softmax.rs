@@ -8,8 +8,8 @@
 //! dense baseline this way, without a temperature. Scores exist for a few queries at a time, never
 //! for all T of them.
 //!
-//! The gradient through a direction `u = v / |v|` is `dv = (du - <du, u> u) / |v|`. A vector
-//! of length [`TINY`] or less has no direction: it scores 0 with everything and gets no gradient.
+//! A vector without a direction ([`sidereal_nn::directions`]) scores 0 with everything and gets no
+//! gradient.
 //!
 //! Terms: `loss`. Cost: three products of T x d x N a pass, one exponential a score; cosine adds a
 //! pass over the item vectors for each micro-batch.
@@ -18,8 +18,7 @@ use crate::rows::targets_of;
 use serde::{Deserialize, Serialize};
 use sidereal_core::{Catalog, Entry, Error, Result, options};
 use sidereal_nn::kernels::cross_entropy::streamed_cross_entropy;
-use sidereal_nn::kernels::math;
-use sidereal_nn::{Bag, Objective, ObjectiveInput, Terms};
+use sidereal_nn::{Bag, Directions, Objective, ObjectiveInput, Terms};
 use std::cell::RefCell;
 
 /// Whether vectors count or only their directions.
@@ -132,44 +131,6 @@ impl Objective for FullSoftmax {
             terms.add("loss", loss, b.targets.len() as u64);
             Ok(())
         })
-    }
-}
-
-/// Vectors of this length or less have no direction.
-pub const TINY: f32 = 1e-12;
-
-/// Directions of the rows of a matrix, their lengths, and gradients with respect to directions.
-#[derive(Default)]
-struct Directions {
-    unit: Vec<f32>,
-    length: Vec<f32>,
-    grad: Vec<f32>,
-}
-
-impl Directions {
-    fn set(&mut self, vectors: &[f32], d: usize) {
-        math::zeros(&mut self.grad, vectors.len());
-        self.unit.clear();
-        self.unit.extend_from_slice(vectors);
-        self.length.clear();
-        for row in self.unit.chunks_exact_mut(d) {
-            let length = math::dot(row, row).sqrt();
-            // An infinite length makes every later gradient zero, as a missing direction should.
-            let length = if length <= TINY { f32::INFINITY } else { length };
-            self.length.push(length);
-            row.iter_mut().for_each(|x| *x /= length);
-        }
-    }
-
-    /// Adds the gradients with respect to the vectors.
-    fn backward(&self, d: usize, out: &mut [f32]) {
-        let rows = self.unit.chunks_exact(d).zip(self.grad.chunks_exact(d));
-        for (((u, du), &length), out) in rows.zip(&self.length).zip(out.chunks_exact_mut(d)) {
-            let along = math::dot(u, du);
-            for ((o, u), du) in out.iter_mut().zip(u).zip(du) {
-                *o += (du - along * u) / length;
-            }
-        }
     }
 }
 

@@ -12,7 +12,7 @@
 //! | `ops` | norms, matrices, attention, position biases |
 //! | `stack` | the pre-norm blocks |
 //! | `head` | scores of codes |
-//! | `tiger`, `causal`, `sasrec`, `hstu` | the networks |
+//! | `tiger`, `causal`, `rpg`, `sasrec`, `hstu` | the networks |
 //!
 //! Cost: dropout masks are drawn on the processor and uploaded as bytes, one for each value and
 //! attention weight; at full size that is most of a training step on a fast GPU. Sessions compute
@@ -23,6 +23,7 @@ mod grid;
 mod head;
 mod hstu;
 mod ops;
+mod rpg;
 mod sasrec;
 mod stack;
 mod tiger;
@@ -30,6 +31,7 @@ mod view;
 
 pub use causal::CausalNetwork;
 pub use hstu::HstuNetwork;
+pub use rpg::RpgNetwork;
 pub use sasrec::SasrecNetwork;
 pub use tiger::TigerNetwork;
 
@@ -111,6 +113,7 @@ pub struct CandleContext {
 pub fn register(catalog: &mut Catalog<dyn Backbone, CandleContext>) -> Result<()> {
     tiger::register(catalog)?;
     causal::register(catalog)?;
+    rpg::register(catalog)?;
     sasrec::register(catalog)?;
     hstu::register(catalog)
 }

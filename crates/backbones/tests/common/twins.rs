@@ -4,7 +4,10 @@ use super::fixed_table;
 use rand::Rng;
 use sidereal_backbones::causal::{Causal, CausalOptions};
 use sidereal_backbones::hstu::{Hstu, HstuOptions};
-use sidereal_backbones::plain::{CausalNetwork, HstuNetwork, SasrecNetwork, TigerNetwork};
+use sidereal_backbones::plain::{
+    CausalNetwork, HstuNetwork, RpgNetwork, SasrecNetwork, TigerNetwork,
+};
+use sidereal_backbones::rpg::{Rpg, RpgOptions};
 use sidereal_backbones::sasrec::{Sasrec, SasrecOptions};
 use sidereal_backbones::tiger::{Tiger, TigerOptions};
 use sidereal_backbones::{Backbone, Output};
@@ -116,6 +119,21 @@ impl Twins {
         };
         let plain = CausalNetwork::model(options.clone(), &WIDTHS, 2, device).unwrap();
         Self::new(Box::new(Causal::new(options, &WIDTHS, 2).unwrap()), Box::new(plain))
+    }
+
+    pub fn rpg(s: Shape, device: Device) -> Self {
+        let options = RpgOptions {
+            // Wide for the reason that sasrec has.
+            d_model: s.heads * (s.head_width + 12),
+            d_ff: s.d_ff,
+            layers: s.layers,
+            heads: s.heads,
+            temperature: 0.2,
+            dropout: s.dropout,
+            max_history: 10,
+        };
+        let plain = RpgNetwork::model(options.clone(), &WIDTHS, 3, device).unwrap();
+        Self::new(Box::new(Rpg::new(options, &WIDTHS, 3).unwrap()), Box::new(plain))
     }
 
     pub fn sasrec(s: Shape, device: Device) -> Self {

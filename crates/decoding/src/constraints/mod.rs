@@ -15,6 +15,7 @@ mod rows;
 mod section;
 pub mod set_index;
 pub mod subset;
+mod sums;
 pub mod trie;
 mod version;
 pub mod without;

@@ -7,6 +7,7 @@
 //! one look a child that is alive; dead children are skipped, not visited.
 
 use super::{Rows, Trie};
+use crate::TrieRows;
 use crate::{Branch, Constraint, State};
 use sidereal_core::{Code, Error, Result};
 use std::borrow::Borrow;
@@ -89,6 +90,10 @@ impl<T: Borrow<Trie> + Send + Sync> Constraint for Subset<T> {
     fn continues(&self, prefix: &[Code], state: State) -> bool {
         let (lo, hi) = self.trie().below(prefix.len(), state);
         self.rows.next(lo, hi) < hi
+    }
+
+    fn trie_rows(&self) -> Option<TrieRows<'_>> {
+        Some(TrieRows { trie: self.trie(), alive: Some(&self.rows) })
     }
 }
 

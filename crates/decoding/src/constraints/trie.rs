@@ -13,6 +13,7 @@
 
 use super::bits::Bits;
 use super::section::Section;
+use crate::TrieRows;
 use crate::{Branch, Constraint, State};
 use sidereal_core::{Code, Error, Result};
 
@@ -236,6 +237,10 @@ impl Constraint for Trie {
     fn continues(&self, prefix: &[Code], state: State) -> bool {
         let (lo, hi) = self.below(prefix.len(), state);
         lo < hi
+    }
+
+    fn trie_rows(&self) -> Option<TrieRows<'_>> {
+        Some(TrieRows { trie: self, alive: None })
     }
 }
 
