@@ -28,7 +28,8 @@ pub struct Ablation {
     pub system: String,
     /// Keys that differ, sorted; one key is one factor.
     pub changes: Vec<Change>,
-    /// Options of the components that changed, where another system has the same changes.
+    /// Options of the components that changed: those that both components have, with other values,
+    /// and what tells systems with the same changes apart.
     pub options: Vec<Change>,
 }
 
@@ -86,19 +87,41 @@ pub fn ablations(systems: &[System], base: usize) -> Vec<Ablation> {
         let changes = changes(of, &system.runs[0].config);
         out.push(Ablation { system: system.name.clone(), changes, options: Vec::new() });
     }
+    let base = options(of);
     let flat: Vec<BTreeMap<String, String>> =
         others.iter().map(|s| options(&s.runs[0].config)).collect();
-    let nothing = BTreeMap::new();
     for s in 0..out.len() {
         let twins: Vec<usize> =
             (0..out.len()).filter(|&t| out[t].changes == out[s].changes).collect();
-        let inside = |key: &&String| above(key).any(|a| out[s].changes.iter().any(|c| c.key == a));
-        let varies = |key: &&String| twins.iter().any(|&t| flat[t].get(*key) != flat[s].get(*key));
-        let keys = flat[s].keys().filter(inside).filter(varies);
-        let found = keys.map(|key| change(key, &nothing, &flat[s])).collect();
+        let inside = |key: &str| above(key).any(|a| out[s].changes.iter().any(|c| c.key == a));
+        let telling = telling(&flat, &twins);
+        let shown = |(key, value): &(&String, &String)| {
+            let shared = base.get(*key).is_some_and(|b| b != *value);
+            inside(key) && (shared || telling.contains(key))
+        };
+        let keys = flat[s].iter().filter(shown).map(|(key, _)| key);
+        let found = keys.map(|key| change(key, &base, &flat[s])).collect();
         out[s].options = found;
     }
     out
+}
+
+/// Keys that tell configurations apart: one alone where that is enough, else all that differ.
+fn telling<'a>(flat: &'a [BTreeMap<String, String>], twins: &[usize]) -> Vec<&'a String> {
+    let distinct = |key: &String| {
+        let mut values: Vec<Option<&String>> = twins.iter().map(|&t| flat[t].get(key)).collect();
+        values.sort();
+        values.dedup();
+        values.len()
+    };
+    let mut keys: Vec<&String> = twins.iter().flat_map(|&t| flat[t].keys()).collect();
+    keys.sort();
+    keys.dedup();
+    keys.retain(|k| distinct(k) > 1);
+    match keys.iter().find(|k| distinct(k) == twins.len()) {
+        Some(key) => vec![key],
+        None => keys,
+    }
 }
 
 impl Ablation {
@@ -113,21 +136,25 @@ impl Ablation {
         };
         match self.options.is_empty() {
             true => changes,
-            false => format!("{changes} ({})", join(&self.options, Change::is)),
+            false => format!("{changes} ({})", join(&self.options, Change::text)),
         }
     }
 }
 
 impl Change {
-    /// As in `decoder.width: 20 -> 50`.
+    /// As in `decoder.width: 20 -> 50`, and `identifier.path: a.json` for what the base has not.
+    /// Of paths the file's name.
     pub fn text(&self) -> String {
-        let side = |v: &Option<String>| v.clone().unwrap_or_else(|| "unset".into());
-        format!("{}: {} -> {}", self.key, side(&self.base), side(&self.value))
-    }
-
-    /// The new value alone.
-    fn is(&self) -> String {
-        format!("{}: {}", self.key, self.value.as_deref().unwrap_or("unset"))
+        let side = |v: &Option<String>| match v {
+            Some(v) => v.rsplit('/').next().unwrap_or(v).to_string(),
+            None => "unset".into(),
+        };
+        // An option of a component that the base has not; a section would be unset.
+        let own = self.base.is_none() && self.key.contains('.');
+        match own {
+            true => format!("{}: {}", self.key, side(&self.value)),
+            false => format!("{}: {} -> {}", self.key, side(&self.base), side(&self.value)),
+        }
     }
 }
 
@@ -157,12 +184,11 @@ mod tests {
         let mut levels = base.clone();
         levels["quantizer"]["levels"] = json!([256, 256, 256]);
         levels["train"] = json!({"max_minutes": 3.0});
-        let want =
-            ["quantizer.levels: [256,256] -> [256,256,256]", "train.max_minutes: unset -> 3.0"];
+        let want = ["quantizer.levels: [256,256] -> [256,256,256]", "train.max_minutes: 3.0"];
         assert_eq!(texts(base.clone(), levels), want);
         let mut side = base.clone();
         side["side"] = json!({"domain": {"type": "labels", "column": "categories", "level": 1}});
-        assert_eq!(texts(base.clone(), side), ["side.domain: unset -> labels"]);
+        assert_eq!(texts(base.clone(), side), ["side.domain: labels"]);
         assert!(texts(base.clone(), base).is_empty());
     }
 
@@ -175,6 +201,8 @@ mod tests {
             ("a", "type = \"greedy\"\nfile = \"a.json\"\nsame = 1"),
             ("b", "type = \"greedy\"\nfile = \"b.json\"\nsame = 1"),
             ("wide", "type = \"beam\"\nwidth = 50"),
+            ("free", "type = \"free-beam\"\nwidth = 20\nlog = 1"),
+            ("free-wide", "type = \"free-beam\"\nwidth = 50\nlog = 1"),
         ] {
             paths.push(dir.path().join(name));
             write(&paths[paths.len() - 1], &Fake::default());
@@ -189,6 +217,8 @@ mod tests {
                 "decoder: beam -> greedy (decoder.file: a.json)",
                 "decoder: beam -> greedy (decoder.file: b.json)",
                 "decoder.width: 20 -> 50",
+                "decoder: beam -> free-beam (decoder.width: 20 -> 20)",
+                "decoder: beam -> free-beam (decoder.width: 20 -> 50)",
             ]
         );
     }
