@@ -19,6 +19,8 @@ pub struct Bars<'a> {
     pub labels: Vec<String>,
     /// Name and one value a label, from 0; no bar for what is not known.
     pub series: Vec<BarSeries>,
+    /// Numbers of labels whose bars are pale: they rest on little.
+    pub pale: Vec<usize>,
     /// Scale of the values; logarithms are for counts.
     pub heights: Heights,
 }
@@ -80,9 +82,10 @@ impl Bars<'_> {
                 let at = y.at(value(v));
                 let _ = write!(
                     svg,
-                    "<rect class=\"bar\" style=\"color:var(--c{})\" x=\"{:.1}\" y=\"{at:.1}\" \
+                    "<rect class=\"bar{}\" style=\"color:var(--c{})\" x=\"{:.1}\" y=\"{at:.1}\" \
                      width=\"{:.1}\" height=\"{:.1}\" rx=\"1.5\"><title>{}: {} at \
                      {}</title></rect>",
+                    if self.pale.contains(&g) { " pale" } else { "" },
                     series.color % 8,
                     x + 0.5,
                     (bar - 1.0).max(1.0),
@@ -142,6 +145,7 @@ mod tests {
                 values: vec![Some(1000.0), Some(0.0), None],
                 ranges: vec![],
             }],
+            pale: vec![],
             heights: Heights::Logarithmic,
         };
         let html = bars.card();
@@ -162,9 +166,11 @@ mod tests {
                 values: vec![Some(0.5), Some(0.25)],
                 ranges: vec![Some((0.45, 0.55)), Some((-3.0, 3.5))],
             }],
+            pale: vec![1],
             heights: Heights::Linear,
         };
         let html = bars.card();
+        assert_eq!(html.matches("class=\"bar pale\"").count(), 1);
         let bottom = format!("y1=\"{:.1}\" y2=\"{TOP:.1}\"", HEIGHT - BOTTOM);
         assert_eq!(html.matches("class=\"whisker\"").count(), 2);
         assert!(html.contains(&bottom), "{html}");

@@ -13,6 +13,8 @@ const LETTERS: usize = 18;
 const ABOVE: f64 = 14.0;
 /// Letters of a name that fit above its line.
 const ACROSS: usize = 64;
+/// Least share of the values that the axis spans.
+const LEAST: f64 = 0.1;
 /// Room above and below.
 const MARGIN: f64 = 8.0;
 /// Room for the axis.
@@ -99,7 +101,9 @@ impl Forest<'_> {
         let all = || self.rows.iter().flat_map(ends).chain(self.reference);
         let (mut low, mut high) =
             (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
-        let room = ((high - low) * 0.05).max(1e-9);
+        // Values that are all but equal must not fill the picture; around 0 they may.
+        let least = LEAST * low.abs().min(high.abs());
+        let room = ((high - low) * 0.05).max((least - (high - low)) / 2.0).max(1e-9);
         (low, high) = (low - room, high + room);
         let long = self.rows.iter().any(|r| r.name.chars().count() > LETTERS);
         let (left, line_height) = if long { (RIGHT, ABOVE + LINE) } else { (NAMES, LINE) };

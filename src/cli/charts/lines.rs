@@ -8,6 +8,8 @@ use std::fmt::Write;
 
 /// Charts with longer curves have no dots and no table.
 const DOTS: usize = 24;
+/// Distance between lines with intervals.
+const ASIDE: f64 = 4.0;
 /// So many places that each grow by this factor, and by that one in all, stand at their ratios.
 const PLACES: usize = 8;
 const FACTOR: f64 = 1.5;
@@ -105,8 +107,13 @@ impl Chart<'_> {
                 WIDTH - RIGHT
             );
         }
-        for s in &series {
-            svg.push_str(&curve(s, &x, &|v| y.at(height(v)), dots));
+        for (i, s) in series.iter().enumerate() {
+            // Lines with intervals stand beside each other, or equal ones would hide all but the last.
+            let aside = match s.ranges.is_empty() {
+                true => 0.0,
+                false => ASIDE * (i as f64 - (series.len() - 1) as f64 / 2.0),
+            };
+            svg.push_str(&curve(s, &|v| x(v) + aside, &|v| y.at(height(v)), dots));
         }
         let legend = legend(&series, self.reference.map(|r| r.1));
         let picture = frame(WIDTH, HEIGHT, self.title, &svg);

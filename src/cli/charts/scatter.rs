@@ -16,6 +16,8 @@ const LETTERS: usize = 22;
 const DECADES: f64 = 20.0;
 /// Powers of ten from which the values between them have no tick of their own.
 const BARE: f64 = 2.5;
+/// Least share of the largest value that an axis spans.
+const LEAST: f64 = 0.1;
 /// Names of points that are not on the front.
 const NAMED: usize = 6;
 
@@ -95,8 +97,14 @@ impl Scatter<'_> {
         let (y0, y1) = (bound(|m| m.y, f64::min), bound(|m| m.y, f64::max));
         let log = x0 > 0.0 && x1 / x0 > DECADES;
         let width = |v: f64| if log { v.log10() } else { v };
-        let x_room = ((width(x1) - width(x0)) * 0.06).max(1e-9);
-        let y_room = ((y1 - y0) * 0.1).max(1e-9);
+        // Values that are all but equal must not fill the picture.
+        let least = |low: f64, high: f64| LEAST * low.abs().max(high.abs());
+        let x_least = if log { 0.0 } else { least(x0, x1) };
+        let room = |range: f64, share: f64, least: f64| {
+            (range * share).max((least - range) / 2.0).max(1e-9)
+        };
+        let x_room = room(width(x1) - width(x0), 0.06, x_least);
+        let y_room = room(y1 - y0, 0.1, least(y0, y1));
         let x = Scale {
             low: width(x0) - x_room,
             high: width(x1) + x_room,
@@ -122,7 +130,10 @@ impl Scatter<'_> {
         svg.push_str(&path(front.iter().map(|&i| place(&self.marks[i]))));
         svg.push_str(&self.names(&front, &place));
         let picture = frame(WIDTH, HEIGHT, self.title, &svg);
-        card(self.title, self.note, &format!("{picture}{}", self.data()))
+        let front =
+            if front.len() > 1 { " Dotted: no other point is better on both axes." } else { "" };
+        let note = format!("{}{front}", self.note);
+        card(self.title, &note, &format!("{picture}{}", self.data()))
     }
 
     /// Numbers of the points that no other is better than on both axes, by x.
@@ -280,6 +291,20 @@ mod tests {
         for tick in [">100k<", ">200k<", ">500k<", ">1M<", ">2M<"] {
             assert!(html.contains(tick), "{tick}");
         }
+    }
+
+    #[test]
+    fn values_that_are_all_but_equal_stay_close() {
+        let mut scatter = marks(&[1.0, 2.0]);
+        scatter.marks[1].y = 0.5001;
+        let html = scatter.card();
+        let height = |at: usize| -> f64 {
+            let text = html.split("cy=\"").nth(at + 1).unwrap().split('"').next().unwrap();
+            text.parse().unwrap()
+        };
+        // A five-hundredth of the height that a tenth of the value has.
+        assert!((height(0) - height(1)).abs() < 1.0);
+        assert!(html.contains(">0.5<") && html.contains(">0.48<"), "{html}");
     }
 
     #[test]

@@ -1,11 +1,20 @@
 //! The tables of a report.
 
+use super::super::charts::svg::clip_middle;
 use super::sheet::{Arrow, Cell, Mark, Sheet, or_dash, probability, signed, spread, value};
 use serde_json::Value;
 use sidereal_experiment::report::Report;
 use sidereal_experiment::report::compare::{Interval, MetricTable, Ranges, Row, Test, Verdict};
 use sidereal_experiment::report::views::choice::{Candidate, Choice};
 use sidereal_metrics::Direction;
+
+/// Letters of the base's name in titles and sentences.
+const NAME: usize = 48;
+
+/// The base's name for titles and sentences.
+pub fn base(report: &Report) -> String {
+    clip_middle(&report.base, NAME)
+}
 
 /// Systems by metrics: mean and spread over seeds, winners bold.
 pub fn overview(report: &Report) -> Sheet {
@@ -67,7 +76,7 @@ pub fn details(report: &Report, table: &MetricTable) -> Sheet {
         None => "direction unknown",
     };
     let mut sheet = Sheet {
-        title: format!("{} ({better}), differences to {}", table.metric, report.base),
+        title: format!("{} ({better}), differences to {}", table.metric, base(report)),
         head: head.map(String::from).into(),
         ..Sheet::default()
     };
@@ -130,13 +139,15 @@ pub fn verdicts(report: &Report) -> String {
 }
 
 /// How to read [`factors`].
-pub const FACTORS: &str = "One change is one factor: its effect is the difference. The effects of \
-                           several changes cannot be told apart.";
+pub const FACTORS: &str = "One change is one factor: its effect is the difference. Another component \
+                           is one change with all its options; those that both have stand in \
+                           parentheses where they differ. Effects of several changes cannot be told \
+                           apart.";
 
 /// Each system as a change of the base, and its effect.
 pub fn factors(report: &Report) -> Sheet {
     let mut sheet = Sheet {
-        title: format!("What differs from {}, and its effect on {}", report.base, report.metric),
+        title: format!("What differs from {}, and its effect on {}", base(report), report.metric),
         head: ["system", "factors", "changes", "difference", "95 % interval", "p Holm"]
             .map(String::from)
             .into(),
@@ -204,14 +215,14 @@ pub fn choice_text(choice: &Choice) -> String {
              to choose on the test part",
             only.test_rank,
             choice.systems.len(),
-            best.system,
+            clip_middle(&best.system, NAME),
             value(best.test)
         ),
         _ => ", the best there too".into(),
     };
     format!(
         "Chosen by validation: {} ({}); its {} on test is {}{test}.{agreement}",
-        only.system,
+        clip_middle(&only.system, NAME),
         value(only.valid),
         choice.metric,
         value(only.test)
@@ -285,7 +296,8 @@ pub fn legend(report: &Report) -> Vec<String> {
             "▲ ▼ better or worse than {}: p Holm < {} ({test} over users, two-sided, Holm over {family} \
              comparisons), and with two seeds or more of both no seed of one within the range of the \
              other's",
-            report.base, rules.level
+            base(report),
+            rules.level
         ));
         let one = |v: Verdict| matches!(v, Verdict::BetterOnUsers | Verdict::WorseOnUsers);
         if report.metrics.iter().flat_map(|t| &t.rows).any(|r| one(r.verdict)) {
@@ -307,13 +319,13 @@ pub fn legend(report: &Report) -> Vec<String> {
             100.0 * rules.power,
             rules.level
         ));
-        out.extend(report.choice.iter().map(choice_text));
         out.push("a p over users says nothing of other trainings; only seeds do".into());
     } else if report.systems.len() > 1 {
         out.push(
             "no test: no two systems have values of the same users, at least two of them".into(),
         );
     }
+    out.extend(report.choice.iter().map(choice_text));
     out
 }
 

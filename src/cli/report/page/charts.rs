@@ -4,6 +4,7 @@ use super::super::super::charts::bars::{BarSeries, Bars};
 use super::super::super::charts::forest::{Forest, ForestRow, Standing};
 use super::super::super::charts::lines::{Chart, Heights, Series};
 use super::super::super::charts::scatter::{Good, Mark, Scatter};
+use super::super::sheets;
 use super::Palette;
 use sidereal_experiment::report::Report;
 use sidereal_experiment::report::compare::{MetricTable, Row, Verdict};
@@ -53,7 +54,7 @@ fn good(table: Option<&MetricTable>) -> Option<Good> {
 
 /// Differences to the base, with their own intervals: users are paired, so these are shorter than
 /// those of the means, and they are what the tests see.
-pub fn differences(report: &Report) -> String {
+pub fn differences(report: &Report) -> Vec<String> {
     let card = |table: &MetricTable| {
         let row = |r: &Row| {
             let d = r.difference.as_ref()?;
@@ -70,7 +71,7 @@ pub fn differences(report: &Report) -> String {
         if good(Some(table)) == Some(Good::Low) {
             rows.reverse();
         }
-        let title = format!("{} minus that of {}", table.metric, report.base);
+        let title = format!("{} minus that of {}", table.metric, sheets::base(report));
         let note = format!("Lines: 95 % intervals over paired users. {}", better(table));
         Forest { title: &title, note: &note, x: "difference", rows, reference: Some(0.0) }.card()
     };
@@ -88,7 +89,7 @@ pub fn choice(report: &Report, choice: &Choice, palette: &Palette) -> String {
     let good = good(shown(report));
     Scatter {
         title: &format!("{} on both parts", choice.metric),
-        note: "Means over seeds. Dotted: no other is better on both parts.",
+        note: "Means over seeds.",
         x: &format!("{} on validation", choice.metric),
         y: &format!("{} on test", choice.metric),
         marks: choice.systems.iter().map(mark).collect(),
@@ -98,7 +99,7 @@ pub fn choice(report: &Report, choice: &Choice, palette: &Palette) -> String {
 }
 
 /// One forest a metric: means, intervals over users, marks of the seeds.
-pub fn means(report: &Report) -> String {
+pub fn means(report: &Report) -> Vec<String> {
     let card = |table: &MetricTable| {
         let row = |r: &Row| {
             Some(ForestRow {
@@ -197,7 +198,8 @@ pub fn costs(report: &Report, palette: &Palette) -> String {
     let mean = |system: &str| {
         table.and_then(|t| t.rows.iter().find(|r| r.system == system)).and_then(|r| r.mean)
     };
-    let chart = |x: &str, cheap: Good, of: &dyn Fn(&Cost) -> Option<f64>| {
+    let times = "Means over seeds; times are of the machine and moment of each run.";
+    let chart = |x: &str, note: &str, cheap: Good, of: &dyn Fn(&Cost) -> Option<f64>| {
         let mark = |c: &Cost| {
             let (x, y) = (of(c)?, mean(&c.system)?);
             Some(Mark { name: c.system.clone(), color: palette.color(&c.system), x, y })
@@ -208,14 +210,13 @@ pub fn costs(report: &Report, palette: &Palette) -> String {
             return String::new();
         }
         let title = format!("{} against {x}", report.metric);
-        let note = "Means over seeds. Dotted: no other is better at less cost.";
         let good = good(table).map(|g| [cheap, g]);
         Scatter { title: &title, note, x, y: &report.metric, marks, good }.card()
     };
     [
-        chart("seconds of training", Good::Low, &|c| c.training_seconds),
-        chart("test users a second", Good::High, &|c| c.users_per_second),
-        chart("parameters", Good::Low, &|c| c.parameters),
+        chart("seconds of training", times, Good::Low, &|c| c.training_seconds),
+        chart("test users a second", times, Good::High, &|c| c.users_per_second),
+        chart("parameters", "Means over seeds.", Good::Low, &|c| c.parameters),
     ]
     .concat()
 }
@@ -265,6 +266,9 @@ pub fn curves(report: &Report, palette: &Palette) -> String {
     valid.card() + &loss.card()
 }
 
+/// Groups of fewer users are pale.
+const SMALL: usize = 30;
+
 /// A metric by popularity of the target and by length of the history.
 pub fn groups(report: &Report, metric: &str, palette: &Palette) -> String {
     let mut out = String::new();
@@ -287,6 +291,12 @@ pub fn groups(report: &Report, metric: &str, palette: &Palette) -> String {
             },
             palette.note_of_few(report)
         );
+        let small = |g: &usize| breakdown.groups[*g].users < SMALL;
+        let pale: Vec<usize> = (0..breakdown.groups.len()).filter(small).collect();
+        let note = match pale.is_empty() {
+            true => note,
+            false => format!("{note} Pale: fewer than {SMALL} users."),
+        };
         let series = breakdown.systems.iter().filter_map(|s| {
             Some(BarSeries {
                 name: s.system.clone(),
@@ -302,6 +312,7 @@ pub fn groups(report: &Report, metric: &str, palette: &Palette) -> String {
                 x,
                 labels: breakdown.groups.iter().map(|g| g.range.clone()).collect(),
                 series: series.collect(),
+                pale,
                 heights: Heights::Linear,
             }
             .card(),

@@ -15,6 +15,8 @@ use std::fmt::Write;
 const COLORED: usize = 6;
 /// Systems in charts that have a mark for each of them in every group.
 const FEW: usize = 4;
+/// Metrics with charts of their own before the others are folded.
+const SHOWN: usize = 3;
 
 /// Systems that charts with colours show, in the order of the tables.
 pub struct Palette(Vec<Colored>);
@@ -90,7 +92,7 @@ pub fn page(report: &Report) -> Result<String> {
         counted(report.systems.len(), "system"),
         escape(&report.metric),
         counted(runs, "run"),
-        escape(&report.base),
+        escape(&sheets::base(report)),
         escape(&sheets::verdicts(report))
     );
     let warning = sheets::warning(report);
@@ -107,7 +109,7 @@ pub fn page(report: &Report) -> Result<String> {
         lines.iter().chain(&report.notes).map(|l| format!("<li>{}</li>", escape(l))).collect();
     let glance = format!("{}<ul class=\"note\">{notes}</ul>", html(&sheets::overview(report)));
     body.push_str(&section("At a glance", "card", &glance));
-    body.push_str(&section("Means and intervals", "grid", &charts::means(report)));
+    body.push_str(&section("Means and intervals", "", &folded(&charts::means(report))));
     if let Some(choice) = &report.choice {
         let table = format!(
             "<p>{}</p>{}",
@@ -116,7 +118,7 @@ pub fn page(report: &Report) -> Result<String> {
         );
         let chart = charts::choice(report, choice, &palette);
         let content = format!("{chart}<section class=\"card\">{table}</section>");
-        body.push_str(&section("Validation beside test", "grid wide", &content));
+        body.push_str(&section("Validation beside test", "grid wide aside", &content));
     }
     if report.systems.len() > 1 {
         let mut details = String::new();
@@ -133,8 +135,8 @@ pub fn page(report: &Report) -> Result<String> {
         body.push_str(&section("Tests", "card", &details));
         let factors = sheets::factors(report);
         let content = format!(
-            "<div class=\"grid\">{}</div><div class=\"card\" style=\"margin-top:14px\"><p>{}</p>{}</div>",
-            charts::differences(report),
+            "{}<div class=\"card\" style=\"margin-top:14px\"><p>{}</p>{}</div>",
+            folded(&charts::differences(report)),
             escape(sheets::FACTORS),
             html(&factors)
         );
@@ -154,6 +156,21 @@ pub fn page(report: &Report) -> Result<String> {
     body.push_str(&section("Recommendations", "grid wide", &people::examples(report, &palette)));
     body.push_str(&section("Protocol and runs", "card", &people::protocol(report)));
     frame(&title, &body, report)
+}
+
+/// Cards in a grid, those of the first metrics; the others are to be unfolded.
+fn folded(cards: &[String]) -> String {
+    let (first, others) = cards.split_at(cards.len().min(SHOWN));
+    let mut out = format!("<div class=\"grid\">{}</div>", first.concat());
+    if !others.is_empty() {
+        let name = counted(others.len(), "more metric");
+        let cards = others.concat();
+        let _ = write!(
+            out,
+            "<details><summary>{name}</summary><div class=\"grid\">{cards}</div></details>"
+        );
+    }
+    out
 }
 
 fn counted(n: usize, what: &str) -> String {

@@ -2,7 +2,7 @@
 
 use super::super::super::charts::bars::{BarSeries, Bars};
 use super::super::super::charts::lines::Heights;
-use super::super::super::charts::svg::{card, clip, escape};
+use super::super::super::charts::svg::{card, clip, clip_middle, escape};
 use super::super::forms::html;
 use super::super::sheet::{Cell, Sheet, or_dash, signed};
 use super::super::sheets;
@@ -13,6 +13,8 @@ use sidereal_experiment::report::views::users::{Pair, UserRow};
 use sidereal_experiment::serve::ShownItem;
 use std::fmt::Write;
 
+/// Letters of a system's name in a heading.
+const NAME: usize = 48;
 /// Letters of a title.
 const TITLE: usize = 60;
 /// Items of a list.
@@ -45,7 +47,8 @@ fn pair(report: &Report, pair: &Pair) -> String {
         bins.map(|(_, b)| b.users).sum::<usize>()
     };
     let middle = pair.bins.len() / 2;
-    let title = format!("{} minus {}", pair.system, report.base);
+    let title =
+        format!("{} minus {}", clip_middle(&pair.system, NAME), clip_middle(&report.base, NAME));
     let note = format!(
         "Users by the difference of their values (means over seeds), on a logarithmic scale: {} \
          lower, {} the same, {} higher.",
@@ -64,9 +67,10 @@ fn pair(report: &Report, pair: &Pair) -> String {
             values: pair.bins.iter().map(|b| Some(b.users as f64)).collect(),
             ranges: Vec::new(),
         }],
+        pale: Vec::new(),
         heights: Heights::Logarithmic,
     };
-    let mut cards = bars.card();
+    let mut tables = String::new();
     for (rows, better) in [(&pair.higher, &pair.system), (&pair.lower, &report.base)] {
         if rows.is_empty() {
             continue;
@@ -74,11 +78,13 @@ fn pair(report: &Report, pair: &Pair) -> String {
         let note = format!(
             "The largest differences, of equal ones the first users. Ranks of the target under the \
              base and under {}, by the first seeds; a dash is a miss.",
-            pair.system
+            clip_middle(&pair.system, NAME)
         );
-        cards.push_str(&card(&format!("Higher under {better}"), &note, &html(&user_sheet(rows))));
+        let heading = format!("Higher under {}", clip_middle(better, NAME));
+        tables.push_str(&card(&heading, &note, &html(&user_sheet(rows))));
     }
-    format!("<div class=\"grid\">{cards}</div>")
+    let bars = bars.card();
+    format!("<div class=\"grid\">{bars}</div><div class=\"grid wide\">{tables}</div>")
 }
 
 fn user_sheet(rows: &[UserRow]) -> Sheet {

@@ -231,6 +231,7 @@ fn buckets(tables: &[Judged]) -> String {
         x: "items on one ID",
         labels: (0..=most).map(label).collect(),
         series,
+        pale: Vec::new(),
         heights: if largest > 200.0 { Heights::Logarithmic } else { Heights::Linear },
     }
     .card()
