@@ -38,6 +38,7 @@ fn systems_tables_and_a_page() {
         "ablations",
         "base",
         "breakdowns",
+        "choice",
         "costs",
         "curves",
         "distributions",
@@ -56,7 +57,7 @@ fn systems_tables_and_a_page() {
         "users",
     ];
     assert_eq!(keys, expected);
-    assert_eq!((&report["format"], &report["users"]), (&1.into(), &80.into()));
+    assert_eq!((&report["format"], &report["users"]), (&2.into(), &80.into()));
     assert_eq!(report["base"], "k & <means>");
     let names: Vec<&str> =
         report["systems"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
@@ -88,6 +89,19 @@ fn systems_tables_and_a_page() {
     assert_eq!(keys, expected);
     let change = &report["ablations"][0]["changes"][0];
     assert_eq!((&change["key"], &change["value"]), (&"quantizer".into(), &"random".into()));
+    // Validation beside test: the figures of both parts, the best by validation first.
+    let choice = &report["choice"];
+    assert_eq!(choice["metric"], "ndcg@10");
+    let chosen = &choice["systems"][0];
+    assert_eq!(chosen["system"], "k & <means>");
+    for part in ["valid", "test"] {
+        let value = |i: usize| {
+            let folder = report["systems"][0]["runs"][i]["folder"].as_str().unwrap();
+            place.json(&format!("{folder}/metrics.json"))[part]["ndcg@10"].as_f64().unwrap()
+        };
+        let mean = (value(0) + value(1)) / 2.0;
+        assert!((chosen[part].as_f64().unwrap() - mean).abs() < 1e-12);
+    }
     let groups: u64 = report["breakdowns"][1]["groups"]
         .as_array()
         .unwrap()
@@ -103,14 +117,23 @@ fn systems_tables_and_a_page() {
     assert!(report["costs"][0]["parameters"].as_f64().unwrap() > 1000.0);
 
     let text = with(&["-q", "--html", "page.html"]);
-    for needed in ["k & <means> (base)", "quantizer: rq-kmeans -> random", "paired t", "page.html"]
-    {
+    for needed in [
+        "k & <means> (base)",
+        "quantizer: rq-kmeans -> random",
+        "paired t",
+        "Chosen by validation: k & <means>",
+        "page.html",
+    ] {
         assert!(text.contains(needed), "{needed}\n{text}");
     }
     let page = String::from_utf8(place.read("page.html")).unwrap();
-    for needed in
-        ["k &amp; &lt;means&gt;", "Training loss", "Found among the first k", "User user-"]
-    {
+    for needed in [
+        "k &amp; &lt;means&gt;",
+        "Training loss",
+        "Found among the first k",
+        "ndcg@10 on both parts",
+        "User user-",
+    ] {
         assert!(page.contains(needed), "{needed}");
     }
     let body = page.split("<script").next().unwrap();

@@ -19,6 +19,8 @@ pub struct Bars<'a> {
     pub labels: Vec<String>,
     /// Name and one value a label, from 0; no bar for what is not known.
     pub series: Vec<BarSeries>,
+    /// Numbers of labels whose bars are pale: they rest on little.
+    pub pale: Vec<usize>,
     /// Scale of the values; logarithms are for counts.
     pub heights: Heights,
 }
@@ -31,8 +33,12 @@ pub struct BarSeries {
     pub color: usize,
     /// One value a label.
     pub values: Vec<Option<f64>>,
+    /// Interval of each value; empty where there are none. What reaches above the picture is cut.
+    pub ranges: Vec<Option<(f64, f64)>>,
 }
 
+/// Largest share of the highest bar that intervals may add to the picture.
+const ROOM: f64 = 1.4;
 /// Width of a letter of a label.
 const LETTER: f64 = 5.8;
 
@@ -45,7 +51,10 @@ impl Bars<'_> {
         let log = self.heights == Heights::Logarithmic;
         let value = |v: f64| if log { v.max(0.5).log10() } else { v };
         let low = if log { 0.5f64.log10() } else { 0.0 };
-        let high = value(most) * 1.06;
+        // Intervals have some room, but those of the smallest groups must not flatten all others.
+        let ends = self.series.iter().flat_map(|s| s.ranges.iter().flatten().map(|r| r.1));
+        let top = ends.fold(most, f64::max).min(most * ROOM);
+        let high = value(top) * 1.06;
         let y = Scale { low, high, from: HEIGHT - BOTTOM, to: TOP };
         let bottom = HEIGHT - BOTTOM;
         let marks = match log {
@@ -73,9 +82,10 @@ impl Bars<'_> {
                 let at = y.at(value(v));
                 let _ = write!(
                     svg,
-                    "<rect class=\"bar\" style=\"color:var(--c{})\" x=\"{:.1}\" y=\"{at:.1}\" \
+                    "<rect class=\"bar{}\" style=\"color:var(--c{})\" x=\"{:.1}\" y=\"{at:.1}\" \
                      width=\"{:.1}\" height=\"{:.1}\" rx=\"1.5\"><title>{}: {} at \
                      {}</title></rect>",
+                    if self.pale.contains(&g) { " pale" } else { "" },
                     series.color % 8,
                     x + 0.5,
                     (bar - 1.0).max(1.0),
@@ -84,6 +94,17 @@ impl Bars<'_> {
                     short(v),
                     escape(label)
                 );
+                if let Some((low, high)) = series.ranges.get(g).copied().flatten() {
+                    let end = |v: f64| y.at(value(v)).clamp(TOP, bottom);
+                    let _ = write!(
+                        svg,
+                        "<line class=\"whisker\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{1:.1}\" \
+                         y2=\"{2:.1}\"/>",
+                        x + bar / 2.0,
+                        end(low),
+                        end(high)
+                    );
+                }
             }
         }
         let names = self.series.iter().map(|s| entry(s.color, &s.name));
@@ -122,11 +143,36 @@ mod tests {
                 name: "a".into(),
                 color: 0,
                 values: vec![Some(1000.0), Some(0.0), None],
+                ranges: vec![],
             }],
+            pale: vec![],
             heights: Heights::Logarithmic,
         };
         let html = bars.card();
         assert!(html.contains("a: 1000 at 1") && html.contains("<td>0</td><td>–</td>"));
         assert_eq!(html.matches("class=\"bar\"").count(), 1);
+    }
+
+    #[test]
+    fn intervals_stay_inside() {
+        let bars = Bars {
+            title: "T",
+            note: "",
+            x: "items",
+            labels: vec!["1".into(), "2".into()],
+            series: vec![BarSeries {
+                name: "a".into(),
+                color: 0,
+                values: vec![Some(0.5), Some(0.25)],
+                ranges: vec![Some((0.45, 0.55)), Some((-3.0, 3.5))],
+            }],
+            pale: vec![1],
+            heights: Heights::Linear,
+        };
+        let html = bars.card();
+        assert_eq!(html.matches("class=\"bar pale\"").count(), 1);
+        let bottom = format!("y1=\"{:.1}\" y2=\"{TOP:.1}\"", HEIGHT - BOTTOM);
+        assert_eq!(html.matches("class=\"whisker\"").count(), 2);
+        assert!(html.contains(&bottom), "{html}");
     }
 }

@@ -5,10 +5,16 @@ use std::fmt::Write;
 
 /// Height of a line.
 const LINE: f64 = 19.0;
-/// Width of the names.
+/// Width of the names beside their lines.
 const NAMES: f64 = 148.0;
-/// Letters of a name that fit.
+/// Letters of a name that fit beside its line; longer ones stand above theirs.
 const LETTERS: usize = 18;
+/// Height of a name above its line.
+const ABOVE: f64 = 14.0;
+/// Letters of a name that fit above its line.
+const ACROSS: usize = 64;
+/// Least share of the values that the axis spans.
+const LEAST: f64 = 0.1;
 /// Room above and below.
 const MARGIN: f64 = 8.0;
 /// Room for the axis.
@@ -23,6 +29,10 @@ pub enum Standing {
     Better,
     /// Shown to be worse.
     Worse,
+    /// Better in what was seen; more is not known.
+    MaybeBetter,
+    /// Worse in what was seen.
+    MaybeWorse,
     /// Nothing is shown.
     Open,
 }
@@ -62,6 +72,8 @@ impl Standing {
             Standing::Reference => "◆",
             Standing::Better => "▲",
             Standing::Worse => "▼",
+            Standing::MaybeBetter => "△",
+            Standing::MaybeWorse => "▽",
             Standing::Open => "",
         }
     }
@@ -69,8 +81,8 @@ impl Standing {
     fn color(self) -> &'static str {
         match self {
             Standing::Reference => "var(--ink)",
-            Standing::Better => "var(--c2)",
-            Standing::Worse => "var(--c7)",
+            Standing::Better | Standing::MaybeBetter => "var(--c2)",
+            Standing::Worse | Standing::MaybeWorse => "var(--c7)",
             Standing::Open => "var(--c0)",
         }
     }
@@ -89,13 +101,17 @@ impl Forest<'_> {
         let all = || self.rows.iter().flat_map(ends).chain(self.reference);
         let (mut low, mut high) =
             (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
-        let room = ((high - low) * 0.05).max(1e-9);
+        // Values that are all but equal must not fill the picture; around 0 they may.
+        let least = LEAST * low.abs().min(high.abs());
+        let room = ((high - low) * 0.05).max((least - (high - low)) / 2.0).max(1e-9);
         (low, high) = (low - room, high + room);
-        let height = MARGIN + self.rows.len() as f64 * LINE + AXIS;
+        let long = self.rows.iter().any(|r| r.name.chars().count() > LETTERS);
+        let (left, line_height) = if long { (RIGHT, ABOVE + LINE) } else { (NAMES, LINE) };
+        let height = MARGIN + self.rows.len() as f64 * line_height + AXIS;
         let bottom = height - AXIS;
-        let x = Scale { low, high, from: NAMES, to: WIDTH - RIGHT };
+        let x = Scale { low, high, from: left, to: WIDTH - RIGHT };
         let mut svg = String::new();
-        for v in ticks(low, high, 4) {
+        for v in ticks(low, high, 5) {
             let at = x.at(v);
             let _ = write!(
                 svg,
@@ -114,12 +130,13 @@ impl Forest<'_> {
             );
         }
         for (i, row) in self.rows.iter().enumerate() {
-            svg.push_str(&line(row, &x, MARGIN + (i as f64 + 0.5) * LINE));
+            let middle = MARGIN + (i + 1) as f64 * line_height - LINE / 2.0;
+            svg.push_str(&line(row, &x, middle, long));
         }
         let _ = write!(
             svg,
             "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            (NAMES + WIDTH - RIGHT) / 2.0,
+            (left + WIDTH - RIGHT) / 2.0,
             height - 5.0,
             escape(self.x)
         );
@@ -149,16 +166,20 @@ impl Forest<'_> {
     }
 }
 
-fn line(row: &ForestRow, x: &Scale, y: f64) -> String {
-    let name = format!("{} {}", row.standing.mark(), clip_middle(&row.name, LETTERS));
+/// A row whose line is at `y`: its name above, or left of it.
+fn line(row: &ForestRow, x: &Scale, y: f64, above: bool) -> String {
+    let letters = if above { ACROSS } else { LETTERS };
+    let name = format!("{} {}", row.standing.mark(), clip_middle(&row.name, letters));
+    let (at, height, anchor) = match above {
+        true => (0.0, y - ABOVE + 2.0, "start"),
+        false => (NAMES - 8.0, y + 3.5, "end"),
+    };
     let mut out = format!(
-        "<g style=\"color:{}\"><title>{}: {}</title><text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" \
-         text-anchor=\"end\">{}</text>",
+        "<g style=\"color:{}\"><title>{}: {}</title><text class=\"name\" x=\"{at:.1}\" \
+         y=\"{height:.1}\" text-anchor=\"{anchor}\">{}</text>",
         row.standing.color(),
         escape(&row.name),
         short(row.value),
-        NAMES - 8.0,
-        y + 3.5,
         escape(name.trim())
     );
     if let Some((low, high)) = row.interval {
@@ -210,5 +231,9 @@ mod tests {
         assert!(html.contains("<td>&lt;a&gt;</td><td>0.5</td><td>0.25</td><td>0.75</td>"));
         assert!(html.contains("▲ long") && html.contains('…') && !html.contains("NaN"));
         assert!(forest(vec![]).card().is_empty());
+        // Names that do not fit beside the lines stand above them, whole.
+        let name = "a name of thirty letters, whole";
+        let html = forest(vec![row(name, 0.5, None, Standing::MaybeWorse)]).card();
+        assert!(html.contains(&format!("text-anchor=\"start\">▽ {name}</text>")), "{html}");
     }
 }

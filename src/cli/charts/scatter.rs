@@ -1,4 +1,5 @@
-//! Points with names on two axes, x by powers of ten where it spans many.
+//! Points with names on two axes, x by powers of ten where it spans many, and the front of those that
+//! no other point is better than on both.
 
 use super::svg::{
     BOTTOM, HEIGHT, LEFT, RIGHT, Scale, TOP, WIDTH, card, clip_middle, escape, frame, grid, short,
@@ -13,6 +14,12 @@ const LINE: f64 = 11.0;
 const LETTERS: usize = 22;
 /// Largest x over smallest from which x goes by powers of ten.
 const DECADES: f64 = 20.0;
+/// Powers of ten from which the values between them have no tick of their own.
+const BARE: f64 = 2.5;
+/// Least share of the largest value that an axis spans.
+const LEAST: f64 = 0.1;
+/// Names of points that are not on the front.
+const NAMED: usize = 6;
 
 /// A named point.
 pub struct Mark {
@@ -24,6 +31,15 @@ pub struct Mark {
     pub x: f64,
     /// Place.
     pub y: f64,
+}
+
+/// Which end of an axis is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Good {
+    /// Small values.
+    Low,
+    /// Large values.
+    High,
 }
 
 /// Points, and the line of those that no other is better than at less cost.
@@ -38,6 +54,8 @@ pub struct Scatter<'a> {
     pub y: &'a str,
     /// The points.
     pub marks: Vec<Mark>,
+    /// The better ends of x and y, where there is a front.
+    pub good: Option<[Good; 2]>,
 }
 
 /// A place that is taken.
@@ -79,8 +97,14 @@ impl Scatter<'_> {
         let (y0, y1) = (bound(|m| m.y, f64::min), bound(|m| m.y, f64::max));
         let log = x0 > 0.0 && x1 / x0 > DECADES;
         let width = |v: f64| if log { v.log10() } else { v };
-        let x_room = ((width(x1) - width(x0)) * 0.06).max(1e-9);
-        let y_room = ((y1 - y0) * 0.1).max(1e-9);
+        // Values that are all but equal must not fill the picture.
+        let least = |low: f64, high: f64| LEAST * low.abs().max(high.abs());
+        let x_least = if log { 0.0 } else { least(x0, x1) };
+        let room = |range: f64, share: f64, least: f64| {
+            (range * share).max((least - range) / 2.0).max(1e-9)
+        };
+        let x_room = room(width(x1) - width(x0), 0.06, x_least);
+        let y_room = room(y1 - y0, 0.1, least(y0, y1));
         let x = Scale {
             low: width(x0) - x_room,
             high: width(x1) + x_room,
@@ -91,26 +115,44 @@ impl Scatter<'_> {
         let marks: Vec<(f64, String)> =
             ticks(y.low, y.high, 5).into_iter().map(|v| (y.at(v), short(v))).collect();
         let mut svg = grid(&marks, self.x);
-        match log {
+        let x_ticks: Vec<f64> = match log {
             true => {
-                for power in x.low.ceil() as i32..=x.high.floor() as i32 {
-                    let text = short(10f64.powi(power));
-                    svg.push_str(&x_label(x.at(f64::from(power)), &text));
-                }
+                let steps: &[f64] = if x.high - x.low < BARE { &[1.0, 2.0, 5.0] } else { &[1.0] };
+                let powers = x.low.floor() as i32..=x.high.ceil() as i32;
+                let all = powers.flat_map(|p| steps.iter().map(move |s| s * 10f64.powi(p)));
+                all.filter(|v| (x.low..=x.high).contains(&v.log10())).collect()
             }
-            false => {
-                let inside = ticks(x.low, x.high, 5).into_iter();
-                inside.for_each(|v| svg.push_str(&x_label(x.at(v), &short(v))));
-            }
-        }
+            false => ticks(x.low, x.high, 4),
+        };
+        x_ticks.iter().for_each(|&v| svg.push_str(&x_label(x.at(width(v)), &count(v))));
         let place = |m: &Mark| (x.at(width(m.x)), y.at(m.y));
-        svg.push_str(&self.names(&place));
+        let front = self.front();
+        svg.push_str(&path(front.iter().map(|&i| place(&self.marks[i]))));
+        svg.push_str(&self.names(&front, &place));
         let picture = frame(WIDTH, HEIGHT, self.title, &svg);
-        card(self.title, self.note, &format!("{picture}{}", self.data()))
+        let front =
+            if front.len() > 1 { " Dotted: no other point is better on both axes." } else { "" };
+        let note = format!("{}{front}", self.note);
+        card(self.title, &note, &format!("{picture}{}", self.data()))
     }
 
-    /// Dots, and names where there is room for them.
-    fn names(&self, place: &dyn Fn(&Mark) -> (f64, f64)) -> String {
+    /// Numbers of the points that no other is better than on both axes, by x.
+    fn front(&self) -> Vec<usize> {
+        let Some([x, y]) = self.good else { return Vec::new() };
+        let worth = |good: Good, v: f64| if good == Good::High { v } else { -v };
+        let of = |m: &Mark| (worth(x, m.x), worth(y, m.y));
+        let beaten = |m: &Mark| {
+            let a = of(m);
+            self.marks.iter().map(of).any(|b| b.0 >= a.0 && b.1 >= a.1 && b != a)
+        };
+        let mut out: Vec<usize> =
+            (0..self.marks.len()).filter(|&i| !beaten(&self.marks[i])).collect();
+        out.sort_by(|&a, &b| self.marks[a].x.total_cmp(&self.marks[b].x));
+        out
+    }
+
+    /// Dots, and names where there is room for them: those of the front, then a few others.
+    fn names(&self, front: &[usize], place: &dyn Fn(&Mark) -> (f64, f64)) -> String {
         let mut taken: Vec<Area> = self
             .marks
             .iter()
@@ -120,7 +162,12 @@ impl Scatter<'_> {
             })
             .collect();
         let mut out = String::new();
-        for mark in &self.marks {
+        let colored = (0..self.marks.len()).filter(|i| self.marks[*i].color.is_some());
+        let mut named: Vec<usize> = front.to_vec();
+        named.extend(colored.filter(|i| !front.contains(i)).take(NAMED));
+        let others = (0..self.marks.len()).filter(|i| !named.contains(i));
+        for (order, i) in named.iter().copied().chain(others).enumerate() {
+            let mark = &self.marks[i];
             let (x, y) = place(mark);
             let color = mark.color.map_or("var(--other)".into(), |c| format!("var(--c{})", c % 8));
             let text = clip_middle(&mark.name, LETTERS);
@@ -131,7 +178,8 @@ impl Scatter<'_> {
                 Spot { anchor: "middle", x, y: y - 11.0, left: x - w / 2.0 },
                 Spot { anchor: "middle", x, y: y + 11.0, left: x - w / 2.0 },
             ];
-            let free = spots.into_iter().find(|spot| {
+            let mut spots = spots.into_iter().filter(|_| order < named.len());
+            let free = spots.find(|spot| {
                 let area = Area { x: spot.left, y: spot.y - LINE / 2.0, w, h: LINE };
                 let inside = area.x >= LEFT
                     && area.x + w <= WIDTH - RIGHT + 4.0
@@ -187,19 +235,38 @@ impl Scatter<'_> {
     }
 }
 
+/// A line through places.
+fn path(places: impl Iterator<Item = (f64, f64)>) -> String {
+    let mut line = String::new();
+    for (i, (x, y)) in places.enumerate() {
+        let _ = write!(line, "{}{x:.1} {y:.1}", if i == 0 { "M" } else { "L" });
+    }
+    if line.is_empty() { line } else { format!("<path class=\"front\" d=\"{line}\"/>") }
+}
+
+/// A number on an axis: thousands and millions by their letter.
+fn count(v: f64) -> String {
+    match v.abs() {
+        size if size >= 1e6 => format!("{}M", short(v / 1e6)),
+        size if size >= 1e4 => format!("{}k", short(v / 1e3)),
+        _ => short(v),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn marks(xs: &[f64]) -> Scatter<'static> {
         let mark =
-            |(i, &x): (usize, &f64)| Mark { name: format!("<m{i}>"), color: None, x, y: 0.5 };
+            |(i, &x): (usize, &f64)| Mark { name: format!("<m{i}>"), color: Some(i), x, y: 0.5 };
         Scatter {
             title: "T",
             note: "",
             x: "s",
             y: "r",
             marks: xs.iter().enumerate().map(mark).collect(),
+            good: None,
         }
     }
 
@@ -220,5 +287,41 @@ mod tests {
             assert!(html.contains(tick), "{tick}");
         }
         assert!(marks(&[1.0]).card().is_empty());
+        let html = marks(&[90_000.0, 3_000_000.0]).card();
+        for tick in [">100k<", ">200k<", ">500k<", ">1M<", ">2M<"] {
+            assert!(html.contains(tick), "{tick}");
+        }
+    }
+
+    #[test]
+    fn values_that_are_all_but_equal_stay_close() {
+        let mut scatter = marks(&[1.0, 2.0]);
+        scatter.marks[1].y = 0.5001;
+        let html = scatter.card();
+        let height = |at: usize| -> f64 {
+            let text = html.split("cy=\"").nth(at + 1).unwrap().split('"').next().unwrap();
+            text.parse().unwrap()
+        };
+        // A five-hundredth of the height that a tenth of the value has.
+        assert!((height(0) - height(1)).abs() < 1.0);
+        assert!(html.contains(">0.5<") && html.contains(">0.48<"), "{html}");
+    }
+
+    #[test]
+    fn the_front_has_those_that_no_other_beats() {
+        let mut scatter = marks(&[1.0, 2.0, 3.0, 4.0, 4.0]);
+        for (mark, y) in scatter.marks.iter_mut().zip([0.2, 0.5, 0.4, 0.9, 0.9]) {
+            mark.y = y;
+        }
+        assert!(scatter.front().is_empty());
+        // Cheap and good: the third is dearer and worse than the second; equal ones both stay.
+        scatter.good = Some([Good::Low, Good::High]);
+        assert_eq!(scatter.front(), [0, 1, 3, 4]);
+        // Fast and good: the last two are best on both.
+        scatter.good = Some([Good::High, Good::High]);
+        assert_eq!(scatter.front(), [3, 4]);
+        scatter.good = Some([Good::Low, Good::Low]);
+        assert_eq!(scatter.front(), [0]);
+        assert_eq!(scatter.card().matches("class=\"front\"").count(), 1);
     }
 }

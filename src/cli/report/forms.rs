@@ -1,10 +1,14 @@
 //! Sheets as aligned text, Markdown, LaTeX and HTML.
 
-use super::super::charts::svg::escape;
+use super::super::charts::svg::{clip, clip_middle, escape};
 use super::super::tables::Table;
 use super::sheet::{Arrow, Cell, Mark, Sheet};
 
-/// Aligned text: `*` for bold.
+/// Letters of a name, and of a column of words, in a terminal.
+const NAME: usize = 48;
+const WORDS: usize = 72;
+
+/// Aligned text: `*` for bold. Long names and words are clipped.
 pub fn text(sheet: &Sheet) -> String {
     let mut table = Table::default();
     table.row(sheet.head.iter().cloned());
@@ -14,6 +18,8 @@ pub fn text(sheet: &Sheet) -> String {
     for row in &sheet.rows {
         let cell = |(c, cell): (usize, &Cell)| match marked[c] {
             true => format!("{} {:<2}", cell.text, mark(cell)),
+            false if c == 0 => clip_middle(&cell.text, NAME),
+            false if sheet.left(c) => clip(&cell.text, WORDS),
             false => cell.text.clone(),
         };
         table.row(row.iter().enumerate().map(cell));
@@ -21,19 +27,17 @@ pub fn text(sheet: &Sheet) -> String {
     format!("{}\n{}", sheet.title, table.aligned(|c| !sheet.left(c)))
 }
 
-fn mark(cell: &Cell) -> &'static str {
-    match (cell.mark, cell.arrow) {
-        (Mark::Winner, Arrow::Up) => "*▲",
-        (Mark::Winner, Arrow::Down) => "*▼",
-        (Mark::Winner, Arrow::None) => "*",
-        (Mark::Plain, arrow) => sign(arrow),
-    }
+fn mark(cell: &Cell) -> String {
+    let star = if cell.mark == Mark::Winner { "*" } else { "" };
+    format!("{star}{}", sign(cell.arrow))
 }
 
 fn sign(arrow: Arrow) -> &'static str {
     match arrow {
         Arrow::Up => "▲",
         Arrow::Down => "▼",
+        Arrow::MaybeUp => "△",
+        Arrow::MaybeDown => "▽",
         Arrow::None => "",
     }
 }
@@ -73,14 +77,21 @@ pub fn markdown_text(text: &str) -> String {
 
 /// A table of LaTeX with the rules of booktabs.
 pub fn latex(sheet: &Sheet) -> String {
-    let columns = (0..sheet.head.len()).map(|c| if sheet.left(c) { 'l' } else { 'r' });
+    let column = |c: usize| match c {
+        0 => "l",
+        // Words break into lines.
+        _ if sheet.left(c) => "p{0.4\\linewidth}",
+        _ => "r",
+    };
+    let columns = (0..sheet.head.len()).map(column);
     let mut out = format!("\\begin{{tabular}}{{{}}}\n\\toprule\n", columns.collect::<String>());
     let line = |cells: Vec<String>| format!("{} \\\\\n", cells.join(" & "));
     out.push_str(&line(sheet.head.iter().map(|h| latex_text(h)).collect()));
     out.push_str("\\midrule\n");
     for row in &sheet.rows {
-        let cell = |cell: &Cell| {
+        let cell = |(c, cell): (usize, &Cell)| {
             let text = latex_text(&cell.text);
+            let text = if sheet.left(c) { text } else { latex_number(&text) };
             let text = match cell.mark {
                 Mark::Winner => format!("\\textbf{{{text}}}"),
                 Mark::Plain => text,
@@ -88,11 +99,13 @@ pub fn latex(sheet: &Sheet) -> String {
             let arrow = match cell.arrow {
                 Arrow::Up => "$^{\\uparrow}$",
                 Arrow::Down => "$^{\\downarrow}$",
+                Arrow::MaybeUp => "$^{(\\uparrow)}$",
+                Arrow::MaybeDown => "$^{(\\downarrow)}$",
                 Arrow::None => "",
             };
             format!("{text}{arrow}")
         };
-        out.push_str(&line(row.iter().map(cell).collect()));
+        out.push_str(&line(row.iter().enumerate().map(cell).collect()));
     }
     out.push_str("\\bottomrule\n\\end{tabular}\n");
     out
@@ -121,6 +134,14 @@ pub fn latex_text(text: &str) -> String {
     out
 }
 
+/// Escaped numbers with signs as LaTeX sets them, and a dash for none.
+fn latex_number(text: &str) -> String {
+    match text {
+        "-" => "--".into(),
+        text => text.replace('-', "$-$"),
+    }
+}
+
 /// A table of HTML.
 pub fn html(sheet: &Sheet) -> String {
     let class = |c: usize| if sheet.left(c) { " class=\"word\"" } else { "" };
@@ -138,6 +159,8 @@ pub fn html(sheet: &Sheet) -> String {
             let arrow = match cell.arrow {
                 Arrow::Up => "<span class=\"mark up\">▲</span>",
                 Arrow::Down => "<span class=\"mark down\">▼</span>",
+                Arrow::MaybeUp => "<span class=\"mark up\">△</span>",
+                Arrow::MaybeDown => "<span class=\"mark down\">▽</span>",
                 Arrow::None => "",
             };
             out.push_str(&format!("<td{class}>{}{arrow}</td>", escape(&cell.text)));
@@ -159,7 +182,7 @@ mod tests {
             head: vec!["system".into(), "r@10".into()],
             rows: vec![
                 vec![name.into(), cell("0.1 ± 0.01", Mark::Winner, Arrow::Up)],
-                vec!["b".into(), cell("0.05", Mark::Plain, Arrow::Down)],
+                vec!["b-c".into(), cell("-0.05", Mark::Plain, Arrow::MaybeDown)],
             ],
             words: vec![],
         }
@@ -170,18 +193,28 @@ mod tests {
         let s = sheet("a_b");
         assert_eq!(
             text(&s),
-            "T\nsystem           r@10\na_b     0.1 ± 0.01 *▲\nb             0.05 ▼\n"
+            "T\nsystem           r@10\na_b     0.1 ± 0.01 *▲\nb-c          -0.05 ▽\n"
         );
-        let md = "| system | r@10 |\n|---|--:|\n| a\\_b | **0.1 ± 0.01** ▲ |\n| b | 0.05 ▼ |\n";
+        let md = "| system | r@10 |\n|---|--:|\n| a\\_b | **0.1 ± 0.01** ▲ |\n| b-c | -0.05 ▽ |\n";
         assert_eq!(markdown(&s), md);
         let tex = latex(&s);
         assert!(tex.contains("a\\_b & \\textbf{0.1 $\\pm$ 0.01}$^{\\uparrow}$ \\\\\n"), "{tex}");
+        assert!(tex.contains("b-c & $-$0.05$^{(\\downarrow)}$ \\\\\n"), "{tex}");
         assert!(
             tex.starts_with("\\begin{tabular}{lr}\n\\toprule\nsystem & r@10 \\\\\n\\midrule\n")
         );
         assert!(
             html(&s).contains("<td class=\"best\">0.1 ± 0.01<span class=\"mark up\">▲</span></td>")
         );
+    }
+
+    #[test]
+    fn long_names_keep_their_ends_in_a_terminal() {
+        let name = format!("{}-end", "x".repeat(80));
+        let printed = text(&sheet(&name));
+        assert!(printed.lines().all(|l| l.chars().count() < 70), "{printed}");
+        assert!(printed.contains("…") && printed.contains("-end"));
+        assert!(markdown(&sheet(&name)).contains(&name));
     }
 
     /// LaTeX without the commands that escaping makes.

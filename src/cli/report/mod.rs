@@ -69,6 +69,7 @@ fn tables(report: &Report) -> Vec<Sheet> {
         out.extend(report.metrics.iter().map(|t| sheets::details(report, t)));
         out.push(sheets::factors(report));
     }
+    out.extend(report.choice.iter().map(sheets::choice));
     out.push(sheets::costs(report));
     out
 }
@@ -87,6 +88,9 @@ fn text(report: &Report) -> String {
             out.push_str(&format!("\n{}", forms::text(&sheets::details(report, table))));
         }
         out.push_str(&format!("\n{}", forms::text(&sheets::factors(report))));
+    }
+    if let Some(choice) = &report.choice {
+        out.push_str(&format!("\n{}", forms::text(&sheets::choice(choice))));
     }
     out.push_str(&format!("\n{}\n", forms::text(&sheets::costs(report))));
     for line in sheets::legend(report).iter().chain(&report.notes) {

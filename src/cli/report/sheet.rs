@@ -20,6 +20,10 @@ pub enum Arrow {
     Up,
     /// Worse.
     Down,
+    /// Better on these users; other trainings are not known.
+    MaybeUp,
+    /// Worse in the same sense.
+    MaybeDown,
 }
 
 /// A cell.
@@ -75,6 +79,14 @@ pub fn value(v: f64) -> String {
     }
 }
 
+/// A spread or another value that is never 0 by rounding alone.
+pub fn spread(v: f64) -> String {
+    match value(v) {
+        text if v > 0.0 && text == value(0.0) => format!("<{}", value(0.0001)),
+        text => text,
+    }
+}
+
 /// A value with its sign.
 pub fn signed(v: f64) -> String {
     let text = value(v);
@@ -108,6 +120,7 @@ mod tests {
             [0.03512, 12.345, 12345.6, 0.0].map(value),
             ["0.0351", "12.35", "12346", "0.0000"]
         );
+        assert_eq!([0.0123, 0.00004, 0.0].map(spread), ["0.0123", "<0.0001", "0.0000"]);
         assert_eq!([0.01, -0.01, -0.00001].map(signed), ["+0.0100", "-0.0100", "0.0000"]);
         assert_eq!([0.04999, 0.00001, 1.0].map(probability), ["0.0500", "<0.0001", "1.0000"]);
     }

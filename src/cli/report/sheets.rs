@@ -1,9 +1,20 @@
 //! The tables of a report.
 
-use super::sheet::{Arrow, Cell, Mark, Sheet, or_dash, probability, signed, value};
+use super::super::charts::svg::clip_middle;
+use super::sheet::{Arrow, Cell, Mark, Sheet, or_dash, probability, signed, spread, value};
+use serde_json::Value;
 use sidereal_experiment::report::Report;
-use sidereal_experiment::report::compare::{Interval, MetricTable, Row, Test, Verdict};
+use sidereal_experiment::report::compare::{Interval, MetricTable, Ranges, Row, Test, Verdict};
+use sidereal_experiment::report::views::choice::{Candidate, Choice};
 use sidereal_metrics::Direction;
+
+/// Letters of the base's name in titles and sentences.
+const NAME: usize = 48;
+
+/// The base's name for titles and sentences.
+pub fn base(report: &Report) -> String {
+    clip_middle(&report.base, NAME)
+}
 
 /// Systems by metrics: mean and spread over seeds, winners bold.
 pub fn overview(report: &Report) -> Sheet {
@@ -23,8 +34,8 @@ pub fn overview(report: &Report) -> Sheet {
 }
 
 fn mean_cell(table: &MetricTable, row: &Row) -> Cell {
-    let spread = row.spread.map_or(String::new(), |s| format!(" ± {}", value(s)));
-    let text = row.mean.map_or("-".into(), |m| format!("{}{spread}", value(m)));
+    let around = row.spread.map_or(String::new(), |s| format!(" ± {}", spread(s)));
+    let text = row.mean.map_or("-".into(), |m| format!("{}{around}", value(m)));
     let mark = match table.winner.as_ref() == Some(&row.system) {
         true => Mark::Winner,
         false => Mark::Plain,
@@ -36,6 +47,8 @@ fn arrow(verdict: Verdict) -> Arrow {
     match verdict {
         Verdict::Better => Arrow::Up,
         Verdict::Worse => Arrow::Down,
+        Verdict::BetterOnUsers => Arrow::MaybeUp,
+        Verdict::WorseOnUsers => Arrow::MaybeDown,
         _ => Arrow::None,
     }
 }
@@ -45,17 +58,17 @@ pub fn details(report: &Report, table: &MetricTable) -> Sheet {
     let head = [
         "system",
         "mean",
-        "seeds sd",
-        "95 % users",
+        "sd",
+        "95 % interval",
         "difference",
         "%",
-        "95 % users",
+        "95 % interval",
         "p",
         "p Holm",
+        "seeds",
         "d",
         "detectable",
-        "users +",
-        "users -",
+        "users + / -",
     ];
     let better = match table.direction {
         Some(Direction::HigherIsBetter) => "higher is better",
@@ -63,7 +76,7 @@ pub fn details(report: &Report, table: &MetricTable) -> Sheet {
         None => "direction unknown",
     };
     let mut sheet = Sheet {
-        title: format!("{} ({better}), differences to {}", table.metric, report.base),
+        title: format!("{} ({better}), differences to {}", table.metric, base(report)),
         head: head.map(String::from).into(),
         ..Sheet::default()
     };
@@ -74,54 +87,88 @@ pub fn details(report: &Report, table: &MetricTable) -> Sheet {
         sheet.rows.push(vec![
             row.system.as_str().into(),
             mean,
-            or_dash(row.spread, value),
+            or_dash(row.spread, spread),
             or_dash(row.interval, range),
             or_dash(d.map(|d| d.value), signed),
             or_dash(d.and_then(|d| d.relative), |r| format!("{:+.1}", 100.0 * r)),
             or_dash(d.and_then(|d| d.interval), signed_range),
             or_dash(d.and_then(|d| d.p), probability),
             or_dash(d.and_then(|d| d.p_holm), probability),
+            or_dash(d.map(|d| d.seeds), seeds),
             or_dash(d.and_then(|d| d.effect), |e| format!("{e:+.3}")),
             or_dash(d.and_then(|d| d.detectable), value),
-            or_dash(d.and_then(|d| d.users), |u| u.higher.to_string()),
-            or_dash(d.and_then(|d| d.users), |u| u.lower.to_string()),
+            or_dash(d.and_then(|d| d.users), |u| format!("{} / {}", u.higher, u.lower)),
         ]);
     }
     sheet
 }
 
 fn range(i: Interval) -> String {
-    format!("{} to {}", value(i.low), value(i.high))
+    format!("{}, {}", value(i.low), value(i.high))
 }
 
 fn signed_range(i: Interval) -> String {
-    format!("{} to {}", signed(i.low), signed(i.high))
+    format!("{}, {}", signed(i.low), signed(i.high))
 }
+
+fn seeds(ranges: Ranges) -> String {
+    match ranges {
+        Ranges::Apart => "apart",
+        Ranges::Overlap => "overlap",
+        Ranges::Unknown => "one",
+    }
+    .into()
+}
+
+/// How many systems are better and worse than the base, in a sentence; nothing without a test.
+pub fn verdicts(report: &Report) -> String {
+    let table = report.metrics.iter().find(|t| t.metric == report.metric);
+    let count = |of: &[Verdict]| {
+        table.map_or(0, |t| t.rows.iter().filter(|r| of.contains(&r.verdict)).count())
+    };
+    let better = count(&[Verdict::Better, Verdict::BetterOnUsers]);
+    let worse = count(&[Verdict::Worse, Verdict::WorseOnUsers]);
+    let open = count(&[Verdict::Open]);
+    match better + worse + open {
+        0 => String::new(),
+        all => format!(
+            " Of {all} others, {better} are better, {worse} worse, and {open} cannot be told from it \
+             by the rules below."
+        ),
+    }
+}
+
+/// How to read [`factors`].
+pub const FACTORS: &str = "One change is one factor: its effect is the difference. Another component \
+                           is one change with all its options; those that both have stand in \
+                           parentheses where they differ. Effects of several changes cannot be told \
+                           apart.";
 
 /// Each system as a change of the base, and its effect.
 pub fn factors(report: &Report) -> Sheet {
     let mut sheet = Sheet {
-        title: format!("What differs from {}, and its effect on {}", report.base, report.metric),
-        head: ["system", "changes", "difference", "95 % users", "p Holm"].map(String::from).into(),
-        words: vec![1],
+        title: format!("What differs from {}, and its effect on {}", base(report), report.metric),
+        head: ["system", "factors", "changes", "difference", "95 % interval", "p Holm"]
+            .map(String::from)
+            .into(),
+        words: vec![2],
         ..Sheet::default()
     };
     let Some(table) = report.metrics.iter().find(|t| t.metric == report.metric) else {
         return sheet;
     };
-    for ablation in &report.ablations {
+    // One factor at a time first.
+    let mut ablations: Vec<_> = report.ablations.iter().collect();
+    ablations.sort_by_key(|a| a.changes.len());
+    for ablation in ablations {
         let Some(row) = table.rows.iter().find(|r| r.system == ablation.system) else { continue };
-        let changes: Vec<String> = ablation.changes.iter().map(|c| c.text()).collect();
-        let changes = match changes.is_empty() {
-            true => "nothing but data or protocol".into(),
-            false => changes.join("; "),
-        };
         let d = row.difference.as_ref();
         let mut difference = or_dash(d.map(|d| d.value), signed);
         difference.arrow = arrow(row.verdict);
         sheet.rows.push(vec![
             row.system.as_str().into(),
-            changes.into(),
+            ablation.changes.len().to_string().into(),
+            ablation.text().into(),
             difference,
             or_dash(d.and_then(|d| d.interval), signed_range),
             or_dash(d.and_then(|d| d.p_holm), probability),
@@ -130,9 +177,87 @@ pub fn factors(report: &Report) -> Sheet {
     sheet
 }
 
+/// Systems by validation, with their test values.
+pub fn choice(choice: &Choice) -> Sheet {
+    let head = ["system", "validation", "place", "test", "place"];
+    let row = |c: &Candidate| {
+        vec![
+            c.system.as_str().into(),
+            value(c.valid).into(),
+            c.valid_rank.to_string().into(),
+            value(c.test).into(),
+            c.test_rank.to_string().into(),
+        ]
+    };
+    Sheet {
+        title: format!("{} on validation and on test (means over seeds)", choice.metric),
+        head: head.map(String::from).into(),
+        rows: choice.systems.iter().map(row).collect(),
+        ..Sheet::default()
+    }
+}
+
+/// What validation chooses, and what the test says of it.
+pub fn choice_text(choice: &Choice) -> String {
+    let chosen: Vec<&Candidate> = choice.chosen().collect();
+    let agreement = choice.agreement.map_or(String::new(), |tau| {
+        format!(" The two orders agree with Kendall's tau = {tau:.2}.")
+    });
+    let [only] = chosen[..] else {
+        return format!(
+            "Validation chooses none: {} systems share its best value.{agreement}",
+            chosen.len()
+        );
+    };
+    let test = match choice.best_on_test() {
+        Some(best) if only.test_rank > 1 => format!(
+            ", place {} of {}. The best on test is {} with {}; to report that one as chosen would be \
+             to choose on the test part",
+            only.test_rank,
+            choice.systems.len(),
+            clip_middle(&best.system, NAME),
+            value(best.test)
+        ),
+        _ => ", the best there too".into(),
+    };
+    format!(
+        "Chosen by validation: {} ({}); its {} on test is {}{test}.{agreement}",
+        clip_middle(&only.system, NAME),
+        value(only.valid),
+        choice.metric,
+        value(only.test)
+    )
+}
+
+/// A protocol in a sentence.
+pub fn protocol(protocol: &Value) -> String {
+    let text = |v: &Value| match v {
+        Value::String(text) => text.clone(),
+        Value::Array(all) => {
+            all.iter().map(|v| v.as_str().unwrap_or("?")).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    };
+    let named = [
+        ("split", &protocol["split"]["type"]),
+        ("ranking", &protocol["ranking"]),
+        ("candidates", &protocol["candidates"]),
+        ("seen items", &protocol["seen_items"]),
+        ("known of a case", &protocol["known"]),
+        ("list length", &protocol["list_length"]),
+        ("weights chosen by", &protocol["checkpoint"]["by"]),
+        ("on", &protocol["checkpoint"]["on"]),
+        ("items", &protocol["items"]),
+        ("users", &protocol["users"]),
+        ("test cases", &protocol["test"]["cases"]),
+    ];
+    let known = named.iter().filter(|(_, v)| !v.is_null());
+    known.map(|(name, v)| format!("{name}: {}", text(v))).collect::<Vec<_>>().join("; ")
+}
+
 /// What systems cost.
 pub fn costs(report: &Report) -> Sheet {
-    let head = ["system", "parameters", "training s", "test users/s", "peak MiB"];
+    let head = ["system", "parameters", "training s", "test users/s", "training MiB"];
     let whole = |v: f64| format!("{v:.0}");
     let row = |c: &sidereal_experiment::report::views::cost::Cost| {
         vec![
@@ -168,17 +293,28 @@ pub fn legend(report: &Report) -> Vec<String> {
     )];
     if family > 0 {
         out.push(format!(
-            "▲ ▼ better or worse than {}: p < {} ({test} over users, two-sided, Holm over {family} \
-             comparisons) and no seed of one system within the range of the other's seeds",
-            report.base, rules.level
+            "▲ ▼ better or worse than {}: p Holm < {} ({test} over users, two-sided, Holm over {family} \
+             comparisons), and with two seeds or more of both no seed of one within the range of the \
+             other's",
+            base(report),
+            rules.level
         ));
+        let one = |v: Verdict| matches!(v, Verdict::BetterOnUsers | Verdict::WorseOnUsers);
+        if report.metrics.iter().flat_map(|t| &t.rows).any(|r| one(r.verdict)) {
+            out.push(
+                "△ ▽ the same p, but one of the two has a single seed: shown for these trained models \
+                 only"
+                    .into(),
+            );
+        }
         out.push(
-            "bold: better than every other system by the same rule (Holm over those comparisons); \
-             no bold, no winner"
+            "bold: better than every other system by the rule of ▲ (Holm over those comparisons); no \
+             bold, no winner"
                 .into(),
         );
         out.push(format!(
-            "d: Cohen's d of paired differences; detectable: smallest difference that these users \
+            "seeds: apart, overlap, or one where it is not known; d: Cohen's d of paired differences; \
+             detectable: smallest difference that these users \
              show with a chance of {:.0} % at level {}, before Holm",
             100.0 * rules.power,
             rules.level
@@ -189,6 +325,7 @@ pub fn legend(report: &Report) -> Vec<String> {
             "no test: no two systems have values of the same users, at least two of them".into(),
         );
     }
+    out.extend(report.choice.iter().map(choice_text));
     out
 }
 

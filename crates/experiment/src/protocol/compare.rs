@@ -99,6 +99,10 @@ impl Protocol {
             match (x.is_null(), y.is_null()) {
                 (false, false) => leaves(key, &x, &y, &mut out.decisive),
                 (true, true) => {}
+                // Versions that recorded nothing of it never gave a hint.
+                _ if key == "known" && self.hints().chain(other.hints()).next().is_some() => {
+                    leaves(key, &x, &y, &mut out.decisive);
+                }
                 _ => out.unrecorded.push(key.into()),
             }
         }

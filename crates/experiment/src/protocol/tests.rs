@@ -141,6 +141,16 @@ fn what_one_side_does_not_record_is_named() {
     assert!(found.comparable());
     assert_eq!(found.unrecorded, ["known", "dataset"]);
     assert_eq!(found.to_string(), "comparable. recorded by one side only: known, dataset");
+    // A hint is no small thing: who recorded nothing had none.
+    new.known = Some(BTreeSet::from([Known::History, Known::TargetText]));
+    let (here, there) = (new.compare(&old), old.compare(&new));
+    for (found, side) in [(&here, &here.decisive[0].first), (&there, &there.decisive[0].second)] {
+        assert_eq!(
+            (found.decisive.len(), &found.unrecorded[..]),
+            (1, &["dataset".to_string()][..])
+        );
+        assert_eq!(side, r#"["history","target-text"]"#);
+    }
 }
 
 proptest! {

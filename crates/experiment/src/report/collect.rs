@@ -2,7 +2,7 @@
 
 use super::names::{common_beginning, shortest_ends};
 use super::per_user::PerUser;
-use super::record::Record;
+use super::record::{Label, Record};
 use crate::folder::{CONFIG, RunFolder};
 use crate::stages::evaluation::METRICS;
 use serde::Deserialize;
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 pub struct Found {
     /// The run folder.
     pub folder: PathBuf,
-    /// Name of the case in the sweep.
-    pub case: Option<String>,
+    /// Its name.
+    pub label: Label,
 }
 
 /// A path's runs: itself, or the finished runs of a sweep's folder.
@@ -41,25 +41,27 @@ pub fn runs(path: &Path) -> Result<Runs> {
         runs: Vec<Row>,
     }
     let mut out = Runs::default();
-    let mut take = |folder: PathBuf, case: Option<String>| match folder.join(METRICS).is_file()
+    let mut take = |folder: PathBuf, label: Label| match folder.join(METRICS).is_file()
         && folder.join(CONFIG).is_file()
     {
-        true => out.finished.push(Found { folder, case }),
+        true => out.finished.push(Found { folder, label }),
         false => out.unfinished.push(folder),
     };
     let summary = path.join("summary.json");
     if path.join(CONFIG).is_file() || !summary.is_file() {
         RunFolder::open(path)?;
-        take(path.to_path_buf(), None);
+        take(path.to_path_buf(), Label::Folder(path.display().to_string()));
         return Ok(out);
     }
     let sweep: Sweep = files::read_json(&summary)?;
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     for row in sweep.runs {
         // `CASE/seed-N` below the sweep's folder, wherever that is now.
         let mut end: Vec<_> = row.folder.components().rev().take(2).collect();
         end.reverse();
         let here = path.join(end.iter().collect::<PathBuf>());
-        take(if here.is_dir() { here } else { row.folder }, Some(row.case));
+        let label = Label::Case { sweep: name.clone(), case: row.case };
+        take(if here.is_dir() { here } else { row.folder }, label);
     }
     Ok(out)
 }
@@ -111,10 +113,9 @@ pub fn collect(paths: &[PathBuf], run: &Run<'_>) -> Result<Collection> {
     let task = "read runs";
     let quiet = Run { observer: &sidereal_core::Silent, threads: 1, ..run.clone() };
     run.emit(Event::Started { task, total: found.len() as u64, unit: "runs" });
-    for (done, Found { folder, case }) in found.into_iter().enumerate() {
+    for (done, Found { folder, label }) in found.into_iter().enumerate() {
         run.check()?;
-        let label = case.unwrap_or_else(|| folder.display().to_string());
-        let record = Record::read(&folder, &label, &quiet)?;
+        let record = Record::read(&folder, label, &quiet)?;
         out.add(record)?;
         run.emit(Event::Advanced { task, done: done as u64 + 1, numbers: &[] });
     }
@@ -153,24 +154,23 @@ impl Collection {
 
     /// Names that tell the systems apart, and seeds in order.
     fn name(&mut self) {
-        let labels: Vec<String> = self
-            .systems
-            .iter()
-            .map(|s| {
-                // One run of a seed each: `NAME/seed-0`, `NAME-0`, or the case of a sweep.
-                let all: Vec<&str> = s.runs.iter().map(|r| r.label.as_str()).collect();
-                match &all[..] {
-                    [one] => {
-                        let seed = format!("seed-{}", s.runs[0].seed);
-                        let path = one.trim_end_matches(['/', '\\']);
-                        let parent = path.strip_suffix(&seed).map(|p| p.trim_end_matches('/'));
-                        parent.filter(|p| !p.is_empty()).unwrap_or(path).to_string()
-                    }
-                    all => common_beginning(all),
-                }
-            })
-            .collect();
-        let mut names = shortest_ends(&labels.iter().map(String::as_str).collect::<Vec<_>>());
+        // Folders by their shortest ends; the name of a case as it is.
+        let folders: Vec<String> = self.systems.iter().filter_map(folder_name).collect();
+        let mut short =
+            shortest_ends(&folders.iter().map(String::as_str).collect::<Vec<_>>()).into_iter();
+        let mut name = |s: &System| match case_of(s) {
+            Some((_, case)) => case.to_string(),
+            None => short.next().unwrap_or_default(),
+        };
+        let mut names: Vec<String> = self.systems.iter().map(&mut name).collect();
+        let plain = names.clone();
+        for (name, system) in names.iter_mut().zip(&self.systems) {
+            // The same case of two sweeps.
+            let twins = plain.iter().filter(|p| *p == name).count();
+            if let (true, Some((sweep, case))) = (twins > 1, case_of(system)) {
+                *name = format!("{sweep}: {case}");
+            }
+        }
         for i in 0..names.len() {
             let twins = names[..i].iter().filter(|n| **n == names[i]).count();
             if twins > 0 {
@@ -182,6 +182,33 @@ impl Collection {
             system.runs.sort_by_key(|r| r.seed);
         }
     }
+}
+
+/// What a system's folders have in common; nothing where a sweep names it.
+fn folder_name(system: &System) -> Option<String> {
+    let folder = |r: &Record| match &r.label {
+        Label::Folder(folder) => Some(folder.clone()),
+        Label::Case { .. } => None,
+    };
+    let all: Vec<String> = system.runs.iter().map(folder).collect::<Option<_>>()?;
+    // One run of a seed each: `NAME/seed-0`, `NAME-0`.
+    Some(match &all[..] {
+        [one] => {
+            let seed = format!("seed-{}", system.runs[0].seed);
+            let path = one.trim_end_matches(['/', '\\']);
+            let parent = path.strip_suffix(&seed).map(|p| p.trim_end_matches('/'));
+            parent.filter(|p| !p.is_empty()).unwrap_or(path).to_string()
+        }
+        all => common_beginning(&all.iter().map(String::as_str).collect::<Vec<_>>()),
+    })
+}
+
+/// The sweep and the case that name a system; nothing where only folders do.
+fn case_of(system: &System) -> Option<(&str, &str)> {
+    system.runs.iter().find_map(|r| match &r.label {
+        Label::Case { sweep, case } => Some((&sweep[..], &case[..])),
+        Label::Folder(_) => None,
+    })
 }
 
 /// The mean over one seed more.
@@ -271,18 +298,27 @@ mod tests {
         let old = dir.path().join("old");
         write(&old.join("wide/seed-0"), &Fake::default());
         let summary = serde_json::json!({"name": "s", "runs": [
-            {"case": "wide beam", "folder": "elsewhere/old/wide/seed-0"},
-            {"case": "wide beam", "folder": "elsewhere/old/wide/seed-1"},
+            {"case": "1/2 beam\\", "folder": "elsewhere/old/wide/seed-0"},
+            {"case": "1/2 beam\\", "folder": "elsewhere/old/wide/seed-1"},
         ]});
         std::fs::write(old.join("summary.json"), summary.to_string()).unwrap();
         let new = dir.path().join("new");
         std::fs::rename(&old, &new).unwrap();
         let runs = runs(&new).unwrap();
         assert_eq!(runs.finished.len(), 1);
-        assert_eq!(runs.finished[0].case.as_deref(), Some("wide beam"));
+        let label = Label::Case { sweep: "new".into(), case: "1/2 beam\\".into() };
+        assert_eq!(runs.finished[0].label, label);
         assert_eq!(runs.unfinished.len(), 1);
-        let found = collect(&[new], &Run::quiet(0)).unwrap();
-        assert_eq!(found.systems[0].name, "wide beam");
+        // What a case is called is no path, and another sweep may have one of the same name.
+        let found = collect(std::slice::from_ref(&new), &Run::quiet(0)).unwrap();
+        assert_eq!(found.systems[0].name, "1/2 beam\\");
+        let twin = dir.path().join("twin");
+        write(&twin.join("wide/seed-0"), &Fake { width: 7, ..Fake::default() });
+        std::fs::copy(new.join("summary.json"), twin.join("summary.json")).unwrap();
+        write(&dir.path().join("single"), &Fake { width: 9, ..Fake::default() });
+        let found = collect(&[new, twin, dir.path().join("single")], &Run::quiet(0)).unwrap();
+        let names: Vec<&str> = found.systems.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["new: 1/2 beam\\", "twin: 1/2 beam\\", "single"]);
     }
 
     #[test]

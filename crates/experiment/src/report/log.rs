@@ -29,6 +29,8 @@ pub struct Log {
     pub valid: BTreeMap<String, Vec<Point>>,
     /// Seconds of training.
     pub training_seconds: Option<f64>,
+    /// Most memory of the process that trained, bytes.
+    pub training_memory: Option<f64>,
     /// Test users answered a second.
     pub users_per_second: Option<f64>,
 }
@@ -72,6 +74,7 @@ impl Log {
 
     fn training(&mut self, training: &Value) {
         self.training_seconds = training["seconds"].as_f64();
+        self.training_memory = training["peak_memory"].as_f64();
         for validation in training["validations"].as_array().into_iter().flatten() {
             let Some(x) = validation["epoch"].as_f64() else { continue };
             for pair in validation["metrics"].as_array().into_iter().flatten() {
@@ -119,14 +122,14 @@ mod tests {
             r#"{"event":"finished","task":"test","time":10.5}"#,
         ];
         std::fs::write(&path, lines.join("\n")).unwrap();
-        let training = json!({"seconds": 4.0, "validations": [
+        let training = json!({"seconds": 4.0, "peak_memory": 1024, "validations": [
             {"epoch": 1.0, "metrics": [["recall@10", 0.1], ["ndcg@10", null]]},
             {"epoch": 2.0, "metrics": [["recall@10", 0.2]]},
         ]});
         let log = Log::read(&path, Some(training)).unwrap();
         assert_eq!(log.loss, [Point { x: 0.5, y: 3.0 }]);
         assert_eq!(log.users_per_second, Some(200.0));
-        assert_eq!(log.training_seconds, Some(4.0));
+        assert_eq!((log.training_seconds, log.training_memory), (Some(4.0), Some(1024.0)));
         assert_eq!(log.valid["recall@10"], [Point { x: 1.0, y: 0.1 }, Point { x: 2.0, y: 0.2 }]);
         assert!(!log.valid.contains_key("ndcg@10"));
         assert_eq!(Log::read(&dir.path().join("none"), None).unwrap(), Log::default());

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `collect.rs` | paths to systems: runs that differ in the seed only |
 //! | `record.rs`, `per_user.rs`, `log.rs` | what a run left in its folder |
-//! | `protocol.rs` | what must be equal before figures may be compared |
+//! | `protocol.rs` | which systems may be compared, with their names |
 //! | `compare/` | means, spreads, intervals, tests, verdicts |
 //! | `views/` | the same from other sides: factors, curves, costs, groups, users, examples |
 //! | `metrics.rs`, `names.rs` | which metrics, and their direction; short names |
@@ -26,7 +26,7 @@ use crate::Registry;
 use collect::{Collection, System, collect};
 use compare::{MetricTable, Rules, Wanted, compare};
 use metrics::wanted;
-use protocol::{Mismatch, mismatches, terms};
+use protocol::{Grounds, Mismatch};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sidereal_core::component::nearest;
@@ -34,6 +34,7 @@ use sidereal_core::{Error, Result, Run};
 use std::path::PathBuf;
 use views::ablation::{Ablation, ablations};
 use views::breakdown::{Breakdown, breakdowns};
+use views::choice::{Choice, choice};
 use views::cost::{Cost, costs};
 use views::curves::{Curves, curves};
 use views::examples::{UserExample, examples};
@@ -41,7 +42,7 @@ use views::responses::{Response, responses};
 use views::users::{Curve, Distribution, Pair, distribution, pair, ranks};
 
 /// Version of the report's JSON: raised when a key changes its meaning or goes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What to do with runs that must not be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,6 +109,8 @@ pub struct Report {
     pub systems: Vec<SystemRuns>,
     /// One table a metric.
     pub metrics: Vec<MetricTable>,
+    /// Validation beside test, for the systems that may be compared with the base.
+    pub choice: Option<Choice>,
     /// Each system as a change of the base.
     pub ablations: Vec<Ablation>,
     /// The metric against options with a number.
@@ -155,9 +158,9 @@ impl Report {
         check(&options.rules)?;
         let Collection { systems, mut notes } = collect(paths, run)?;
         let base = base(&systems, options.base.as_deref())?;
-        let mixed = mismatches(&systems);
-        if let (false, Mixed::Refuse) = (mixed.is_empty(), options.mixed) {
-            let texts: Vec<String> = mixed.iter().map(Mismatch::text).collect();
+        let grounds = Grounds::of(&systems);
+        if let (false, Mixed::Refuse) = (grounds.mismatches.is_empty(), options.mixed) {
+            let texts: Vec<String> = grounds.mismatches.iter().map(Mismatch::text).collect();
             return Err(Error::mismatch(format!(
                 "the runs have no common ground, so their figures must not be compared; --mixed \
                  shows them beside each other all the same, without tests:\n  {}",
@@ -166,10 +169,12 @@ impl Report {
         }
         let metrics = wanted(registry, &systems, base, &options.metrics)?;
         let metric = metrics.first().map(|m| m.name.clone()).unwrap_or_default();
-        let tables = compare(&systems, base, &metrics, &options.rules, run)?;
+        let tables = compare(&systems, &grounds, base, &metrics, &options.rules, run)?;
+        notes.extend(grounds.notes.iter().cloned());
         remarks(&systems, &metrics, &mut notes);
-        let ground = terms(&systems[base]);
-        let peers: Vec<&System> = systems.iter().filter(|s| terms(s) == ground).collect();
+        let beside: Vec<usize> =
+            (0..systems.len()).filter(|&s| grounds.comparable(s, base)).collect();
+        let peers: Vec<&System> = beside.iter().map(|&s| &systems[s]).collect();
         let mut groups = Vec::new();
         for metric in &metrics {
             groups.extend(breakdowns(&peers, &metric.name)?);
@@ -178,8 +183,6 @@ impl Report {
             metric: m.name.clone(),
             systems: distribution(&peers, &m.name),
         };
-        let others = || systems.iter().enumerate().filter(|(s, _)| *s != base).map(|(_, s)| s);
-        let beside = |s: &System| terms(s) == ground;
         Ok(Report {
             format: FORMAT,
             base: systems[base].name.clone(),
@@ -191,8 +194,9 @@ impl Report {
             },
             users: systems[base].per_user.as_ref().map(|u| u.users.len()),
             protocol: systems[base].runs[0].results.protocol.tree(),
-            mixed,
+            mixed: grounds.mismatches,
             notes,
+            choice: metrics.first().and_then(|m| choice(&peers, &m.name, m.direction)),
             ablations: ablations(&systems, base),
             responses: responses(&systems, &metric),
             costs: costs(&systems),
@@ -200,9 +204,10 @@ impl Report {
             breakdowns: groups,
             ranks: ranks(&peers),
             distributions: metrics.iter().map(spread).filter(|d| !d.systems.is_empty()).collect(),
-            pairs: others()
-                .filter(|s| beside(s))
-                .filter_map(|s| pair(s, &systems[base], &metric))
+            pairs: beside
+                .iter()
+                .filter(|s| **s != base)
+                .filter_map(|&s| pair(&systems[s], &systems[base], &metric))
                 .collect(),
             examples: examples(&peers),
             systems: systems.iter().map(system_runs).collect(),

@@ -1,13 +1,20 @@
-//! What must be equal before figures may stand beside each other: data and protocol.
+//! Which systems may stand beside each other. [`Protocol::compare`](crate::Protocol::compare)
+//! decides; its answers get the names of the systems here.
 //!
-//! Kept apart from this: which checkpoint rule, list length, rerankers and seed a run had. They
-//! belong to the system. That a checkpoint was chosen on the test part does not: it is a difference.
+//! Results of earlier versions do not record their data set. Then the hash of the data's file, which
+//! every run folder has, stands for it.
 
 use super::collect::System;
-use crate::protocol::Checkpoint;
+use super::record::Record;
+use crate::protocol::{Comparison, Difference};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+
+/// Keys that may differ and that a reader wants to know of; the seed, counts of the results and
+/// what other programs record are none of them.
+const TOLD: [&str; 3] = ["checkpoint", "few", "list_length"];
+/// Digits of a hash: the first tell data sets apart as well as all of them.
+const DIGITS: usize = 12;
 
 /// A property that not all systems share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,89 +34,116 @@ pub struct Side {
     pub systems: Vec<String>,
 }
 
-/// Keys of the stored protocol that are no part of the comparison.
-/// Earlier versions did not record `known`, `dataset` and `metrics`: hints among what is known are
-/// looked at below, data sets are known by the run folder, metrics by their names.
-const OWN: [&str; 12] = [
-    "seed",
-    "list_length",
-    "checkpoint",
-    "few",
-    "valid",
-    "test.invalid_candidates",
-    "test.tied_lists",
-    "rerankers",
-    "known",
-    "known_of_target",
-    "dataset",
-    "metrics",
-];
-
-/// Everything about a system's figures that must be equal to another's.
-pub type Terms = BTreeMap<String, String>;
-
-/// Data and protocol of a system, flat.
-pub fn terms(system: &System) -> Terms {
-    let mut out = Terms::new();
-    let Some(first) = system.runs.first() else { return out };
-    let protocol = &first.results.protocol;
-    flatten("", &protocol.tree(), &mut out);
-    out.retain(|key, _| {
-        let own =
-            |own: &str| key == own || key.strip_prefix(own).is_some_and(|k| k.starts_with('.'));
-        !OWN.iter().any(|o| own(o))
-    });
-    if let Some(Checkpoint::Best(best)) = &protocol.checkpoint
-        && best.on != "valid"
-    {
-        out.insert("checkpoint chosen on".into(), best.on.clone());
-    }
-    let hints: Vec<String> = protocol.hints().map(|k| format!("{k:?}")).collect();
-    if !hints.is_empty() {
-        out.insert("told of the target".into(), hints.join(", "));
-    }
-    // The first digits tell data sets apart as well as all of them.
-    let data = first.data.as_str().map_or("unknown".into(), |d| d.chars().take(12).collect());
-    out.insert("data set".into(), data);
-    out
+/// Systems by what their figures mean.
+#[derive(Debug, Clone, Default)]
+pub struct Grounds {
+    /// Number of each system's group: its members agree on all that decides.
+    of: Vec<usize>,
+    /// Whether members of two groups may be compared.
+    comparable: Vec<Vec<bool>>,
+    /// What forbids it where they may not, by name.
+    pub mismatches: Vec<Mismatch>,
+    /// What may differ, and what only some record, a sentence each.
+    pub notes: Vec<String>,
 }
 
-pub(super) fn flatten(at: &str, value: &Value, out: &mut Terms) {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                let at = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
-                flatten(&at, value, out);
+impl Grounds {
+    /// Compares the systems. Cost: a comparison of two protocols for each system and group.
+    pub fn of(systems: &[System]) -> Self {
+        let mut out = Grounds::default();
+        // The first system of each group.
+        let mut first: Vec<usize> = Vec::new();
+        let equal = |c: &Comparison| c.comparable() && c.unrecorded.is_empty();
+        for s in 0..systems.len() {
+            let group = first.iter().position(|&f| equal(&between(&systems[f], &systems[s])));
+            out.of.push(group.unwrap_or(first.len()));
+            if group.is_none() {
+                first.push(s);
             }
         }
-        Value::String(text) => drop(out.insert(at.into(), text.clone())),
-        other => drop(out.insert(at.into(), other.to_string())),
-    }
-}
-
-/// The properties that differ, by name.
-pub fn mismatches(systems: &[System]) -> Vec<Mismatch> {
-    let all: Vec<Terms> = systems.iter().map(terms).collect();
-    let mut keys: Vec<&String> = all.iter().flat_map(BTreeMap::keys).collect();
-    keys.sort();
-    keys.dedup();
-    let mut out = Vec::new();
-    for key in keys {
-        let mut sides: Vec<Side> = Vec::new();
-        for (system, terms) in systems.iter().zip(&all) {
-            let value = terms.get(key).map_or("nothing", String::as_str);
-            match sides.iter_mut().find(|s| s.value == value) {
-                Some(side) => side.systems.push(system.name.clone()),
-                None => {
-                    sides.push(Side { value: value.into(), systems: vec![system.name.clone()] });
+        let members = |g: usize| systems.iter().zip(&out.of).filter(move |(_, of)| **of == g);
+        let mut unrecorded: Vec<String> = Vec::new();
+        out.comparable = vec![vec![true; first.len()]; first.len()];
+        for a in 0..first.len() {
+            for b in a + 1..first.len() {
+                let found = between(&systems[first[a]], &systems[first[b]]);
+                let may = found.comparable();
+                (out.comparable[a][b], out.comparable[b][a]) = (may, may);
+                for d in &found.decisive {
+                    members(a).for_each(|(s, _)| side(&mut out.mismatches, &d.key, &d.first, s));
+                    members(b).for_each(|(s, _)| side(&mut out.mismatches, &d.key, &d.second, s));
+                }
+                unrecorded.extend(found.unrecorded);
+            }
+        }
+        let mut allowed = Vec::new();
+        if let Some((base, others)) = systems.split_first() {
+            for other in others {
+                for d in between(base, other).minor.iter().filter(|d| told(&d.key)) {
+                    side(&mut allowed, &d.key, &d.first, base);
+                    side(&mut allowed, &d.key, &d.second, other);
                 }
             }
         }
-        if sides.len() > 1 {
-            out.push(Mismatch { key: key.clone(), sides });
+        out.mismatches.sort_by(|a, b| a.key.cmp(&b.key));
+        out.notes.extend(allowed.iter().map(|m| format!("what may differ does: {}", m.text())));
+        unrecorded.sort();
+        unrecorded.dedup();
+        if !unrecorded.is_empty() {
+            let keys = unrecorded.join(", ");
+            out.notes.push(format!("not every run records, so that nothing is said of it: {keys}"));
+        }
+        out
+    }
+
+    /// Whether figures of two systems, by their numbers, may be compared.
+    pub fn comparable(&self, a: usize, b: usize) -> bool {
+        self.comparable[self.of[a]][self.of[b]]
+    }
+}
+
+fn told(key: &str) -> bool {
+    TOLD.iter().any(|t| key.strip_prefix(t).is_some_and(|k| k.is_empty() || k.starts_with('.')))
+}
+
+/// What `compare` says of two systems; of their data by the hash where it has nothing to say.
+fn between(a: &System, b: &System) -> Comparison {
+    let (Some(a), Some(b)) = (a.runs.first(), b.runs.first()) else { return Comparison::default() };
+    let mut found = a.results.protocol.compare(&b.results.protocol);
+    let recorded = |r: &Record| r.results.protocol.dataset.is_some();
+    if !(recorded(a) && recorded(b)) {
+        found.unrecorded.retain(|key| key != "dataset");
+        let hash = |r: &Record| -> Option<String> {
+            Some(r.data.as_str()?.chars().take(DIGITS).collect())
+        };
+        match (hash(a), hash(b)) {
+            (Some(first), Some(second)) if first != second => {
+                found.decisive.push(Difference { key: "data set".into(), first, second });
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+            _ => found.unrecorded.push("dataset".into()),
         }
     }
-    out
+    found
+}
+
+/// Puts a system to the side of a value.
+fn side(found: &mut Vec<Mismatch>, key: &str, value: &str, system: &System) {
+    let value = match serde_json::from_str(value) {
+        Ok(Value::String(text)) => text,
+        Ok(Value::Null) => "nothing".into(),
+        _ => value.to_string(),
+    };
+    let at = found.iter().position(|m| m.key == key).unwrap_or_else(|| {
+        found.push(Mismatch { key: key.into(), sides: Vec::new() });
+        found.len() - 1
+    });
+    let sides = &mut found[at].sides;
+    match sides.iter_mut().find(|s| s.value == value) {
+        Some(side) if side.systems.contains(&system.name) => {}
+        Some(side) => side.systems.push(system.name.clone()),
+        None => sides.push(Side { value, systems: vec![system.name.clone()] }),
+    }
 }
 
 impl Mismatch {
@@ -133,21 +167,32 @@ mod tests {
     use serde_json::json;
     use sidereal_core::Run;
 
-    fn differ(a: &Fake, b: &Fake) -> Vec<String> {
+    fn grounds(fakes: &[&Fake]) -> Grounds {
         let dir = tempfile::tempdir().unwrap();
-        let paths = [dir.path().join("a"), dir.path().join("b")];
-        write(&paths[0], a);
-        write(&paths[1], b);
-        let found = collect(&paths, &Run::quiet(0)).unwrap();
-        mismatches(&found.systems).iter().map(Mismatch::text).collect()
+        let mut paths = Vec::new();
+        for (f, fake) in fakes.iter().enumerate() {
+            paths.push(dir.path().join(char::from(b'a' + f as u8).to_string()));
+            write(&paths[f], &Fake { width: f as u64, ..(*fake).clone() });
+        }
+        Grounds::of(&collect(&paths, &Run::quiet(0)).unwrap().systems)
+    }
+
+    fn differ(a: &Fake, b: &Fake) -> Vec<String> {
+        let found = grounds(&[a, b]);
+        assert_eq!(found.comparable(0, 1), found.mismatches.is_empty());
+        assert_eq!(found.comparable(0, 1), found.comparable(1, 0));
+        found.mismatches.iter().map(Mismatch::text).collect()
+    }
+
+    fn with(protocol: Value) -> Fake {
+        Fake { protocol, ..Fake::default() }
     }
 
     #[test]
     fn what_differs_is_named_with_both_sides() {
         let base = Fake::default();
-        let wide = Fake { width: 50, seed: 4, ..Fake::default() };
+        let wide = Fake { seed: 4, ..Fake::default() };
         assert!(differ(&base, &wide).is_empty());
-        let with = |protocol: Value| Fake { protocol, ..wide.clone() };
         let seen = differ(&base, &with(json!({"seen_items": "removed"})));
         assert_eq!(seen, ["seen_items: kept (a) | removed (b)"]);
         let split = differ(&base, &with(json!({"split": {"type": "ratio", "test": 0.2}})));
@@ -159,10 +204,50 @@ mod tests {
         let other = json!({"checkpoint": null, "list_length": 20, "rerankers": [{"type": "mmr"}]});
         assert!(differ(&base, &with(other)).is_empty());
         let peeked = differ(&base, &with(json!({"checkpoint": {"on": "test"}})));
-        assert_eq!(peeked, ["checkpoint chosen on: nothing (a) | test (b)"]);
+        assert_eq!(peeked, ["checkpoint.on: valid (a) | test (b)"]);
+        // The base is of a version that told nothing, and recorded as much.
         let told = differ(&base, &with(json!({"known": ["history", "target-time"]})));
-        assert_eq!(told, ["told of the target: nothing (a) | TargetTime (b)"]);
+        assert_eq!(told, [r#"known: nothing (a) | ["history","target-time"] (b)"#]);
         let data = Fake { data: "e".repeat(64), ..wide };
         assert_eq!(differ(&base, &data), ["data set: dddddddddddd (a) | eeeeeeeeeeee (b)"]);
+    }
+
+    #[test]
+    fn what_is_recorded_of_the_data_counts_more_than_their_file() {
+        let of = |dataset: &str, file: &str| Fake {
+            protocol: json!({"dataset": dataset}),
+            data: file.repeat(64),
+            ..Fake::default()
+        };
+        assert!(differ(&of("00ff", "d"), &of("00ff", "e")).is_empty());
+        let other = differ(&of("00ff", "d"), &of("0100", "d"));
+        assert_eq!(other, ["dataset: 00ff (a) | 0100 (b)"]);
+        let old = Fake { data: "e".repeat(64), ..Fake::default() };
+        let old = differ(&of("00ff", "d"), &old);
+        assert_eq!(old, ["data set: dddddddddddd (a) | eeeeeeeeeeee (b)"]);
+    }
+
+    #[test]
+    fn two_that_agree_with_a_third_need_not_agree() {
+        // The first does not say whether seen items were removed.
+        let silent = with(json!({"seen_items": null, "list_length": 20}));
+        let found = grounds(&[
+            &silent,
+            &with(json!({"seen_items": "kept"})),
+            &with(json!({"seen_items": "removed"})),
+            &with(json!({"seen_items": "removed"})),
+        ]);
+        let pairs = [(0, 1), (0, 2), (1, 2), (2, 3)];
+        let may: Vec<bool> = pairs.iter().map(|&(a, b)| found.comparable(a, b)).collect();
+        assert_eq!(may, [true, true, false, true]);
+        let texts: Vec<String> = found.mismatches.iter().map(Mismatch::text).collect();
+        assert_eq!(texts, ["seen_items: kept (b) | removed (c, d)"]);
+        assert_eq!(
+            found.notes,
+            [
+                "what may differ does: list_length: 20 (a) | 10 (b, c, d)",
+                "not every run records, so that nothing is said of it: seen_items"
+            ]
+        );
     }
 }

@@ -20,13 +20,27 @@ const LONGEST_HEADER: u64 = 64 << 20;
 /// Keys above the sections that change no result.
 const FREE: [&str; 4] = ["seed", "threads", "cache", "device"];
 
+/// What a run is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Label {
+    /// By its folder.
+    Folder(String),
+    /// By its case.
+    Case {
+        /// Name of the sweep's folder.
+        sweep: String,
+        /// Name of the case, which may have any letters.
+        case: String,
+    },
+}
+
 /// A finished run.
 #[derive(Debug, Clone)]
 pub struct Record {
     /// The run folder.
     pub folder: PathBuf,
-    /// Name of the case in its sweep, or of the folder.
-    pub label: String,
+    /// What it is called.
+    pub label: Label,
     /// Seed of the run.
     pub seed: u64,
     /// The resolved configuration without seed, threads, cache, device and the data's section.
@@ -53,7 +67,7 @@ impl Record {
     /// Reads a finished run's folder.
     ///
     /// Errors: no configuration or no metrics, files that are damaged.
-    pub fn read(folder: &Path, label: &str, run: &Run<'_>) -> Result<Self> {
+    pub fn read(folder: &Path, label: Label, run: &Run<'_>) -> Result<Self> {
         let mut config = Config::load(&folder.join(CONFIG))?.tree();
         let seed = config["seed"].as_u64().unwrap_or(0);
         if let Some(tree) = config.as_object_mut() {
@@ -85,7 +99,7 @@ impl Record {
         let summary = optional("summary.json")?.unwrap_or_default();
         Ok(Record {
             folder: folder.into(),
-            label: label.into(),
+            label,
             seed,
             config,
             data: optional("data.json")?.map_or(json!(null), |d| d["identity"]["dataset"].clone()),

@@ -3,14 +3,18 @@
 use super::super::super::charts::bars::{BarSeries, Bars};
 use super::super::super::charts::forest::{Forest, ForestRow, Standing};
 use super::super::super::charts::lines::{Chart, Heights, Series};
-use super::super::super::charts::scatter::{Mark, Scatter};
+use super::super::super::charts::scatter::{Good, Mark, Scatter};
+use super::super::sheets;
 use super::Palette;
 use sidereal_experiment::report::Report;
 use sidereal_experiment::report::compare::{MetricTable, Row, Verdict};
 use sidereal_experiment::report::log::Point;
 use sidereal_experiment::report::views::breakdown::By;
+use sidereal_experiment::report::views::choice::Choice;
 use sidereal_experiment::report::views::cost::Cost;
-use sidereal_experiment::report::views::users::Curve;
+use sidereal_experiment::report::views::responses::{Response, ResponsePoint};
+use sidereal_experiment::report::views::users::{Curve, Distribution};
+use sidereal_metrics::Direction;
 
 fn points(points: &[Point]) -> Vec<(f64, f64)> {
     points.iter().map(|p| (p.x, p.y)).collect()
@@ -24,8 +28,78 @@ fn better(table: &MetricTable) -> &'static str {
     }
 }
 
+fn standing(verdict: Verdict) -> Standing {
+    match verdict {
+        Verdict::Base => Standing::Reference,
+        Verdict::Better => Standing::Better,
+        Verdict::Worse => Standing::Worse,
+        Verdict::BetterOnUsers => Standing::MaybeBetter,
+        Verdict::WorseOnUsers => Standing::MaybeWorse,
+        Verdict::Open | Verdict::Untested => Standing::Open,
+    }
+}
+
+/// The metric that views show.
+fn shown(report: &Report) -> Option<&MetricTable> {
+    report.metrics.iter().find(|t| t.metric == report.metric)
+}
+
+/// The better end of a metric's axis.
+fn good(table: Option<&MetricTable>) -> Option<Good> {
+    match table?.direction? {
+        Direction::HigherIsBetter => Some(Good::High),
+        Direction::LowerIsBetter => Some(Good::Low),
+    }
+}
+
+/// Differences to the base, with their own intervals: users are paired, so these are shorter than
+/// those of the means, and they are what the tests see.
+pub fn differences(report: &Report) -> Vec<String> {
+    let card = |table: &MetricTable| {
+        let row = |r: &Row| {
+            let d = r.difference.as_ref()?;
+            Some(ForestRow {
+                name: r.system.clone(),
+                value: d.value,
+                interval: d.interval.map(|i| (i.low, i.high)),
+                parts: Vec::new(),
+                standing: standing(r.verdict),
+            })
+        };
+        let mut rows: Vec<ForestRow> = table.rows.iter().filter_map(row).collect();
+        rows.sort_by(|a, b| b.value.total_cmp(&a.value));
+        if good(Some(table)) == Some(Good::Low) {
+            rows.reverse();
+        }
+        let title = format!("{} minus that of {}", table.metric, sheets::base(report));
+        let note = format!("Lines: 95 % intervals over paired users. {}", better(table));
+        Forest { title: &title, note: &note, x: "difference", rows, reference: Some(0.0) }.card()
+    };
+    report.metrics.iter().map(card).collect()
+}
+
+/// Validation against test.
+pub fn choice(report: &Report, choice: &Choice, palette: &Palette) -> String {
+    let mark = |c: &sidereal_experiment::report::views::choice::Candidate| Mark {
+        name: c.system.clone(),
+        color: palette.color(&c.system),
+        x: c.valid,
+        y: c.test,
+    };
+    let good = good(shown(report));
+    Scatter {
+        title: &format!("{} on both parts", choice.metric),
+        note: "Means over seeds.",
+        x: &format!("{} on validation", choice.metric),
+        y: &format!("{} on test", choice.metric),
+        marks: choice.systems.iter().map(mark).collect(),
+        good: good.map(|g| [g, g]),
+    }
+    .card()
+}
+
 /// One forest a metric: means, intervals over users, marks of the seeds.
-pub fn means(report: &Report) -> String {
+pub fn means(report: &Report) -> Vec<String> {
     let card = |table: &MetricTable| {
         let row = |r: &Row| {
             Some(ForestRow {
@@ -36,12 +110,7 @@ pub fn means(report: &Report) -> String {
                     0 | 1 => Vec::new(),
                     _ => r.seeds.iter().map(|s| s.value).collect(),
                 },
-                standing: match r.verdict {
-                    Verdict::Base => Standing::Reference,
-                    Verdict::Better => Standing::Better,
-                    Verdict::Worse => Standing::Worse,
-                    Verdict::Open | Verdict::Untested => Standing::Open,
-                },
+                standing: standing(r.verdict),
             })
         };
         let mut rows: Vec<ForestRow> = table.rows.iter().filter_map(row).collect();
@@ -60,39 +129,77 @@ pub fn means(report: &Report) -> String {
     report.metrics.iter().map(card).collect()
 }
 
-/// One chart an option that systems differ in alone.
+/// Lines of a chart of options; more would not be told apart.
+const LINES: usize = 6;
+
+/// Two charts an option that systems differ in alone: the metric, and the speed where it is known.
 pub fn responses(report: &Report) -> String {
+    let table = shown(report);
+    let interval = |p: &ResponsePoint| {
+        let row = table?.rows.iter().find(|r| r.system == p.system)?;
+        row.interval.map(|i| (i.low, i.high))
+    };
+    let speed = |p: &ResponsePoint| {
+        let cost = report.costs.iter().find(|c| c.system == p.system)?;
+        Some((p.x, cost.users_per_second?))
+    };
     let mut out = String::new();
     for response in &report.responses {
-        let series = response.lines.iter().enumerate().take(8);
-        let series = series.map(|(color, line)| Series {
-            name: line.system.clone(),
-            color,
-            points: points(&line.points),
-        });
-        out.push_str(
-            &Chart {
-                title: &format!("{} against {}", report.metric, response.key),
-                note: "Systems that agree on everything else are one line, named after the first \
-                       of them.",
-                x: &response.key,
-                series: series.collect(),
-                heights: Heights::Linear,
-                reference: None,
-            }
-            .card(),
+        let left_out = match response.lines.len().saturating_sub(LINES) {
+            0 => String::new(),
+            more => format!(" {more} more lines are in the JSON only."),
+        };
+        let note = format!(
+            "Systems that agree on everything else are one line, named after the first of \
+             them.{left_out}"
         );
+        let metric = |points: &[ResponsePoint]| points.iter().map(|p| (p.x, p.y)).collect();
+        let ranges = |points: &[ResponsePoint]| points.iter().map(interval).collect();
+        let title = format!("{} against {}", report.metric, response.key);
+        let with = format!("{note} Bars: 95 % intervals over users.");
+        out.push_str(&response_chart(response, &title, &with, &metric, &ranges));
+        let speeds = |points: &[ResponsePoint]| points.iter().filter_map(speed).collect();
+        let none = |_: &[ResponsePoint]| Vec::new();
+        let title = format!("Test users a second against {}", response.key);
+        let with = format!("{note} Speeds are of the machine and moment of each run.");
+        out.push_str(&response_chart(response, &title, &with, &speeds, &none));
     }
     out
 }
 
+fn response_chart(
+    response: &Response,
+    title: &str,
+    note: &str,
+    points: &dyn Fn(&[ResponsePoint]) -> Vec<(f64, f64)>,
+    ranges: &dyn Fn(&[ResponsePoint]) -> Vec<Option<(f64, f64)>>,
+) -> String {
+    let series = response.lines.iter().enumerate().take(LINES).map(|(color, line)| Series {
+        name: line.system.clone(),
+        color,
+        points: points(&line.points),
+        ranges: ranges(&line.points),
+    });
+    Chart {
+        title,
+        note,
+        x: &response.key,
+        // One point is no line.
+        series: series.filter(|s| s.points.len() > 1).collect(),
+        heights: Heights::Linear,
+        reference: None,
+    }
+    .card()
+}
+
 /// The metric against what it costs.
 pub fn costs(report: &Report, palette: &Palette) -> String {
-    let table = report.metrics.iter().find(|t| t.metric == report.metric);
+    let table = shown(report);
     let mean = |system: &str| {
         table.and_then(|t| t.rows.iter().find(|r| r.system == system)).and_then(|r| r.mean)
     };
-    let chart = |title: &str, x: &str, of: &dyn Fn(&Cost) -> Option<f64>| {
+    let times = "Means over seeds; times are of the machine and moment of each run.";
+    let chart = |x: &str, note: &str, cheap: Good, of: &dyn Fn(&Cost) -> Option<f64>| {
         let mark = |c: &Cost| {
             let (x, y) = (of(c)?, mean(&c.system)?);
             Some(Mark { name: c.system.clone(), color: palette.color(&c.system), x, y })
@@ -102,12 +209,14 @@ pub fn costs(report: &Report, palette: &Palette) -> String {
         if marks.iter().all(|m| m.x == marks[0].x) {
             return String::new();
         }
-        Scatter { title, note: "Means over seeds.", x, y: &report.metric, marks }.card()
+        let title = format!("{} against {x}", report.metric);
+        let good = good(table).map(|g| [cheap, g]);
+        Scatter { title: &title, note, x, y: &report.metric, marks, good }.card()
     };
     [
-        chart("Accuracy and training", "seconds of training", &|c| c.training_seconds),
-        chart("Accuracy and decoding", "test users a second", &|c| c.users_per_second),
-        chart("Accuracy and size", "parameters", &|c| c.parameters),
+        chart("seconds of training", times, Good::Low, &|c| c.training_seconds),
+        chart("test users a second", times, Good::High, &|c| c.users_per_second),
+        chart("parameters", "Means over seeds.", Good::Low, &|c| c.parameters),
     ]
     .concat()
 }
@@ -118,7 +227,8 @@ fn colored<'a>(
     of: impl Iterator<Item = (&'a str, Vec<(f64, f64)>)>,
 ) -> Vec<Series> {
     let series = |(name, points): (&str, Vec<(f64, f64)>)| {
-        Some(Series { name: name.into(), color: palette.color(name)?, points })
+        let color = palette.color(name)?;
+        Some(Series { name: name.into(), color, points, ranges: Vec::new() })
     };
     of.filter_map(series).collect()
 }
@@ -156,6 +266,9 @@ pub fn curves(report: &Report, palette: &Palette) -> String {
     valid.card() + &loss.card()
 }
 
+/// Groups of fewer users are pale.
+const SMALL: usize = 30;
+
 /// A metric by popularity of the target and by length of the history.
 pub fn groups(report: &Report, metric: &str, palette: &Palette) -> String {
     let mut out = String::new();
@@ -167,12 +280,29 @@ pub fn groups(report: &Report, metric: &str, palette: &Palette) -> String {
         let title = format!("{metric} by {title}");
         let users: Vec<String> =
             breakdown.groups.iter().map(|g| format!("{}: {}", g.range, g.users)).collect();
-        let note = format!("Users: {}.{}", users.join(", "), palette.note(report));
+        let known = breakdown.systems.iter().flat_map(|s| &s.intervals).any(Option::is_some);
+        let note = format!(
+            "Users: {}.{}{}",
+            users.join(", "),
+            if known {
+                " Lines: 95 % intervals over users, those of few users cut off."
+            } else {
+                ""
+            },
+            palette.note_of_few(report)
+        );
+        let small = |g: &usize| breakdown.groups[*g].users < SMALL;
+        let pale: Vec<usize> = (0..breakdown.groups.len()).filter(small).collect();
+        let note = match pale.is_empty() {
+            true => note,
+            false => format!("{note} Pale: fewer than {SMALL} users."),
+        };
         let series = breakdown.systems.iter().filter_map(|s| {
             Some(BarSeries {
                 name: s.system.clone(),
-                color: palette.color(&s.system)?,
+                color: palette.color_of_few(&s.system)?,
                 values: s.means.clone(),
+                ranges: s.intervals.iter().map(|i| i.map(|i| (i.low, i.high))).collect(),
             })
         });
         out.push_str(
@@ -182,6 +312,7 @@ pub fn groups(report: &Report, metric: &str, palette: &Palette) -> String {
                 x,
                 labels: breakdown.groups.iter().map(|g| g.range.clone()).collect(),
                 series: series.collect(),
+                pale,
                 heights: Heights::Linear,
             }
             .card(),
@@ -212,7 +343,7 @@ pub fn users(report: &Report, palette: &Palette) -> String {
         palette.note(report)
     );
     let mut out = ranks.card();
-    for distribution in &report.distributions {
+    for distribution in report.distributions.iter().filter(|d| !all_or_nothing(report, d)) {
         out.push_str(
             &Chart {
                 title: &format!("Distribution of {}", distribution.metric),
@@ -226,4 +357,18 @@ pub fn users(report: &Report, palette: &Palette) -> String {
         );
     }
     out
+}
+
+/// Whether each seed gives a user everything or nothing: the shares then have as many steps as there
+/// are seeds, and say no more than the mean.
+fn all_or_nothing(report: &Report, distribution: &Distribution) -> bool {
+    let seeds = |name: &str| {
+        let system = report.systems.iter().find(|s| s.name == name);
+        system.map_or(1, |s| s.runs.len())
+    };
+    distribution.systems.iter().all(|curve| {
+        let mut steps: Vec<f64> = curve.points.iter().map(|p| p.y).collect();
+        steps.dedup();
+        steps.len() <= seeds(&curve.system)
+    })
 }

@@ -12,10 +12,20 @@ use sidereal_experiment::report::Report;
 use std::fmt::Write;
 
 /// Systems with a colour of their own; more would not be told apart.
-const COLORED: usize = 8;
+const COLORED: usize = 6;
+/// Systems in charts that have a mark for each of them in every group.
+const FEW: usize = 4;
+/// Metrics with charts of their own before the others are folded.
+const SHOWN: usize = 3;
 
-/// Systems that charts with colours show, with the number of their colour.
-pub struct Palette(Vec<String>);
+/// Systems that charts with colours show, in the order of the tables.
+pub struct Palette(Vec<Colored>);
+
+struct Colored {
+    system: String,
+    /// 0 for the base, then from the best to the worst.
+    place: usize,
+}
 
 impl Palette {
     /// The base and the best others.
@@ -34,20 +44,39 @@ impl Palette {
         names.truncate(COLORED);
         // In the order of the tables.
         let order = report.systems.iter().map(|s| s.name.clone());
-        Palette(order.filter(|n| names.contains(n)).collect())
+        let colored = |system: String| {
+            let place = names.iter().position(|n| *n == system)?;
+            Some(Colored { system, place })
+        };
+        Palette(order.filter_map(colored).collect())
     }
 
     /// The colour of a system; none where it is not among the shown ones.
     pub fn color(&self, system: &str) -> Option<usize> {
-        self.0.iter().position(|n| n == system)
+        self.0.iter().position(|c| c.system == system)
+    }
+
+    /// The same for charts with room for few.
+    pub fn color_of_few(&self, system: &str) -> Option<usize> {
+        self.color(system).filter(|c| self.0[*c].place < FEW)
     }
 
     /// A sentence where some are not shown.
     pub fn note(&self, report: &Report) -> String {
-        match report.systems.len() > self.0.len() {
-            true => format!(" Shown: the base and the {} best others.", self.0.len() - 1),
-            false => String::new(),
-        }
+        shown(report, self.0.len())
+    }
+
+    /// The same for charts with room for few.
+    pub fn note_of_few(&self, report: &Report) -> String {
+        shown(report, self.0.len().min(FEW))
+    }
+}
+
+fn shown(report: &Report, systems: usize) -> String {
+    match report.systems.len() > systems {
+        true if systems == 2 => " Shown: the base and the best other.".into(),
+        true => format!(" Shown: the base and the {} best others.", systems.saturating_sub(1)),
+        false => String::new(),
     }
 }
 
@@ -58,12 +87,13 @@ pub fn page(report: &Report) -> Result<String> {
     let runs: usize = report.systems.iter().map(|s| s.runs.len()).sum();
     let users = report.users.map_or(String::new(), |u| format!(", {u} test users"));
     let mut body = format!(
-        "<h1>{} systems on {}</h1><p>{} runs{users}. Base: {}. Hover for values; numbers stand \
-         below the charts, and all of them as JSON inside of the page.</p>",
-        report.systems.len(),
+        "<h1>{} on {}</h1><p>{}{users}. Base: {}.{} Hover for values; numbers stand below the charts, \
+         and all of them as JSON inside of the page.</p>",
+        counted(report.systems.len(), "system"),
         escape(&report.metric),
-        runs,
-        escape(&report.base)
+        counted(runs, "run"),
+        escape(&sheets::base(report)),
+        escape(&sheets::verdicts(report))
     );
     let warning = sheets::warning(report);
     if let Some((first, rest)) = warning.split_first() {
@@ -79,7 +109,17 @@ pub fn page(report: &Report) -> Result<String> {
         lines.iter().chain(&report.notes).map(|l| format!("<li>{}</li>", escape(l))).collect();
     let glance = format!("{}<ul class=\"note\">{notes}</ul>", html(&sheets::overview(report)));
     body.push_str(&section("At a glance", "card", &glance));
-    body.push_str(&section("Means and intervals", "grid", &charts::means(report)));
+    body.push_str(&section("Means and intervals", "", &folded(&charts::means(report))));
+    if let Some(choice) = &report.choice {
+        let table = format!(
+            "<p>{}</p>{}",
+            escape(&sheets::choice_text(choice)),
+            html(&sheets::choice(choice))
+        );
+        let chart = charts::choice(report, choice, &palette);
+        let content = format!("{chart}<section class=\"card\">{table}</section>");
+        body.push_str(&section("Validation beside test", "grid wide aside", &content));
+    }
     if report.systems.len() > 1 {
         let mut details = String::new();
         for table in &report.metrics {
@@ -94,7 +134,13 @@ pub fn page(report: &Report) -> Result<String> {
         }
         body.push_str(&section("Tests", "card", &details));
         let factors = sheets::factors(report);
-        body.push_str(&section(&factors.title, "card", &html(&factors)));
+        let content = format!(
+            "{}<div class=\"card\" style=\"margin-top:14px\"><p>{}</p>{}</div>",
+            folded(&charts::differences(report)),
+            escape(sheets::FACTORS),
+            html(&factors)
+        );
+        body.push_str(&section(&factors.title, "", &content));
     }
     body.push_str(&section("Options with a number", "grid", &charts::responses(report)));
     let cost = format!(
@@ -106,10 +152,29 @@ pub fn page(report: &Report) -> Result<String> {
     body.push_str(&section("Learning curves", "grid", &charts::curves(report, &palette)));
     body.push_str(&section("Groups of users", "", &groups(report, &palette)));
     body.push_str(&section("Users", "grid", &charts::users(report, &palette)));
-    body.push_str(&section("In whom systems differ", "", &people::pair(report)));
+    body.push_str(&section("In whom systems differ", "", &people::pairs(report, &palette)));
     body.push_str(&section("Recommendations", "grid wide", &people::examples(report, &palette)));
     body.push_str(&section("Protocol and runs", "card", &people::protocol(report)));
     frame(&title, &body, report)
+}
+
+/// Cards in a grid, those of the first metrics; the others are to be unfolded.
+fn folded(cards: &[String]) -> String {
+    let (first, others) = cards.split_at(cards.len().min(SHOWN));
+    let mut out = format!("<div class=\"grid\">{}</div>", first.concat());
+    if !others.is_empty() {
+        let name = counted(others.len(), "more metric");
+        let cards = others.concat();
+        let _ = write!(
+            out,
+            "<details><summary>{name}</summary><div class=\"grid\">{cards}</div></details>"
+        );
+    }
+    out
+}
+
+fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 /// Groups of users: the first metric, and the others to be unfolded.

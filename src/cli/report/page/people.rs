@@ -5,6 +5,7 @@ use super::super::super::charts::lines::Heights;
 use super::super::super::charts::svg::{card, clip, clip_middle, escape};
 use super::super::forms::html;
 use super::super::sheet::{Cell, Sheet, or_dash, signed};
+use super::super::sheets;
 use super::Palette;
 use sidereal_experiment::report::Report;
 use sidereal_experiment::report::views::examples::UserExample;
@@ -12,36 +13,61 @@ use sidereal_experiment::report::views::users::{Pair, UserRow};
 use sidereal_experiment::serve::ShownItem;
 use std::fmt::Write;
 
+/// Letters of a system's name in a heading.
+const NAME: usize = 48;
 /// Letters of a title.
 const TITLE: usize = 60;
 /// Items of a list.
 const ITEMS: usize = 5;
 
-/// The base beside the best other system, and how many users differ in all systems.
-pub fn pair(report: &Report) -> String {
+/// The base beside the best other system, and beside the others that have a colour.
+pub fn pairs(report: &Report, palette: &Palette) -> String {
     let table = report.metrics.iter().find(|t| t.metric == report.metric);
-    let mean = |p: &&Pair| {
+    let lower = table.and_then(|t| t.direction).is_some_and(|d| d.improves(0.0, 1.0));
+    let key = |p: &&Pair| {
         let row = table.and_then(|t| t.rows.iter().find(|r| r.system == p.system));
         let mean = row.and_then(|r| r.mean).unwrap_or(f64::NEG_INFINITY);
-        match table.and_then(|t| t.direction).is_some_and(|d| d.improves(0.0, 1.0)) {
-            true => -mean,
-            false => mean,
-        }
+        if lower { mean } else { -mean }
     };
-    // The first of equal ones.
-    let best = report.pairs.iter().rev().max_by(|a, b| mean(a).total_cmp(&mean(b)));
-    let Some(pair) = best else { return String::new() };
-    let title = format!("{} minus {}", pair.system, report.base);
+    let mut shown: Vec<&Pair> =
+        report.pairs.iter().filter(|p| palette.color(&p.system).is_some()).collect();
+    shown.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    let Some((best, others)) = shown.split_first() else { return String::new() };
+    let mut out = pair(report, best);
+    for other in others {
+        let name = escape(&other.system);
+        let _ = write!(out, "<details><summary>{name}</summary>{}</details>", pair(report, other));
+    }
+    out
+}
+
+fn pair(report: &Report, pair: &Pair) -> String {
+    let count = |of: &dyn Fn(usize) -> bool| {
+        let bins = pair.bins.iter().enumerate().filter(|(i, _)| of(*i));
+        bins.map(|(_, b)| b.users).sum::<usize>()
+    };
+    let middle = pair.bins.len() / 2;
+    let title =
+        format!("{} minus {}", clip_middle(&pair.system, NAME), clip_middle(&report.base, NAME));
+    let note = format!(
+        "Users by the difference of their values (means over seeds), on a logarithmic scale: {} \
+         lower, {} the same, {} higher.",
+        count(&|i| i < middle),
+        count(&|i| i == middle),
+        count(&|i| i > middle)
+    );
     let bars = Bars {
         title: &title,
-        note: "Users by the difference of their values (means over seeds), on a logarithmic scale.",
+        note: &note,
         x: &report.metric,
         labels: pair.bins.iter().map(|b| b.range.clone()).collect(),
         series: vec![BarSeries {
             name: "users".into(),
             color: 0,
             values: pair.bins.iter().map(|b| Some(b.users as f64)).collect(),
+            ranges: Vec::new(),
         }],
+        pale: Vec::new(),
         heights: Heights::Logarithmic,
     };
     let mut tables = String::new();
@@ -49,16 +75,19 @@ pub fn pair(report: &Report) -> String {
         if rows.is_empty() {
             continue;
         }
-        let note = "The largest differences of their values; ranks are those of the first seeds, \
-                    a dash is a miss.";
-        let heading = format!("Higher under {better}");
-        let sheet = user_sheet(rows, &pair.system, &report.base);
-        tables.push_str(&card(&heading, note, &html(&sheet)));
+        let note = format!(
+            "The largest differences, of equal ones the first users. Ranks of the target under the \
+             base and under {}, by the first seeds; a dash is a miss.",
+            clip_middle(&pair.system, NAME)
+        );
+        let heading = format!("Higher under {}", clip_middle(better, NAME));
+        tables.push_str(&card(&heading, &note, &html(&user_sheet(rows))));
     }
-    format!("<div class=\"grid\">{}</div><div class=\"grid wide\">{tables}</div>", bars.card())
+    let bars = bars.card();
+    format!("<div class=\"grid\">{bars}</div><div class=\"grid wide\">{tables}</div>")
 }
 
-fn user_sheet(rows: &[UserRow], system: &str, base: &str) -> Sheet {
+fn user_sheet(rows: &[UserRow]) -> Sheet {
     let number = |v: Option<u32>| or_dash(v, |v| v.to_string());
     // Runs that are too old to have a column have no column here.
     let history = rows.iter().any(|u| u.history.is_some());
@@ -66,8 +95,7 @@ fn user_sheet(rows: &[UserRow], system: &str, base: &str) -> Sheet {
     let mut head = vec!["user".to_string()];
     head.extend(history.then(|| "history".into()));
     head.extend(popularity.then(|| "popularity".into()));
-    head.extend([base, system].map(|h| clip_middle(h, 24)));
-    head.push("difference".into());
+    head.extend(["rank, base", "rank", "difference"].map(String::from));
     let row = |u: &UserRow| {
         let mut cells: Vec<Cell> = vec![u.user.as_str().into()];
         cells.extend(history.then(|| number(u.history)));
@@ -80,7 +108,7 @@ fn user_sheet(rows: &[UserRow], system: &str, base: &str) -> Sheet {
 
 /// The same users before the systems that have a colour.
 pub fn examples(report: &Report, palette: &Palette) -> String {
-    report.examples.iter().map(|e| example(e, palette)).collect()
+    report.examples.iter().map(|e| example(e, &report.base, palette)).collect()
 }
 
 fn title(item: &ShownItem) -> String {
@@ -88,7 +116,7 @@ fn title(item: &ShownItem) -> String {
     escape(&clip(&text, TITLE))
 }
 
-fn example(user: &UserExample, palette: &Palette) -> String {
+fn example(user: &UserExample, base: &str, palette: &Palette) -> String {
     let titles = |items: &[ShownItem]| items.iter().map(title).collect::<Vec<_>>().join(" · ");
     let mut content = format!(
         "<p>Last of {} items: {}</p><p>Taken next: <span class=\"hit\">{}</span></p>",
@@ -101,7 +129,7 @@ fn example(user: &UserExample, palette: &Palette) -> String {
         let _ = write!(
             content,
             "<details{}><summary>{}{}</summary><ol>",
-            if hit { " open" } else { "" },
+            if hit || list.system == base { " open" } else { "" },
             escape(&list.system),
             if hit { " <span class=\"up\">✓</span>" } else { "" }
         );
@@ -119,7 +147,12 @@ fn example(user: &UserExample, palette: &Palette) -> String {
 /// The protocol of the base, and all run folders.
 pub fn protocol(report: &Report) -> String {
     let protocol = serde_json::to_string_pretty(&report.protocol).unwrap_or_default();
-    let mut out = format!("<pre>{}</pre>", escape(&protocol));
+    let mut out = format!(
+        "<p>{}</p><details><summary>protocol of {} as recorded</summary><pre>{}</pre></details>",
+        escape(&sheets::protocol(&report.protocol)),
+        escape(&report.base),
+        escape(&protocol)
+    );
     let row = |system: &str, folder: String, seed: u64| {
         vec![system.into(), seed.to_string().into(), folder.into()]
     };

@@ -85,7 +85,7 @@ fn lines(tables: &[Judged], of: impl Fn(&Judged) -> Vec<(usize, Option<f64>)>) -
         let known = |(length, value): (usize, Option<f64>)| Some((length as f64, value?));
         let near = of(judged).into_iter().filter(|p| p.0 <= LENGTHS);
         let points = near.filter_map(known).collect();
-        Series { name: judged.name.clone(), color, points }
+        Series { name: judged.name.clone(), color, points, ranges: Vec::new() }
     };
     tables.iter().enumerate().map(series).collect()
 }
@@ -177,6 +177,7 @@ fn usage(tables: &[Judged]) -> String {
                 .enumerate()
                 .map(|(i, &c)| ((i + 1) as f64, f64::from(c)))
                 .collect(),
+            ranges: Vec::new(),
         };
         let chart = Chart {
             title: &format!("Use of the codes: {}", table.name),
@@ -220,7 +221,7 @@ fn buckets(tables: &[Judged]) -> String {
         let mut counts = vec![0; most + 1];
         t.buckets.iter().filter(|b| b.items > 0).for_each(|b| counts[class(b.items)] += b.ids);
         let values = counts.into_iter().map(|c| Some(c as f64)).collect();
-        BarSeries { name: t.name.clone(), color, values }
+        BarSeries { name: t.name.clone(), color, values, ranges: Vec::new() }
     };
     let series: Vec<BarSeries> = tables.iter().enumerate().map(count).collect();
     let largest = series.iter().flat_map(|s| s.values.iter().flatten()).fold(0.0, |a, b| b.max(a));
@@ -230,6 +231,7 @@ fn buckets(tables: &[Judged]) -> String {
         x: "items on one ID",
         labels: (0..=most).map(label).collect(),
         series,
+        pale: Vec::new(),
         heights: if largest > 200.0 { Heights::Logarithmic } else { Heights::Linear },
     }
     .card()
@@ -240,6 +242,7 @@ fn agreement(report: &Report) -> String {
         name: format!("{} : {}", pair.a, pair.b),
         color,
         points: (1..=LENGTHS).zip(&pair.lengths).map(|(l, g)| (l as f64, g.ami)).collect(),
+        ranges: Vec::new(),
     };
     Chart {
         title: "Same groups?",

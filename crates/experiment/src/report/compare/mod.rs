@@ -4,7 +4,9 @@
 //! system, are resampled (intervals) and paired with those of the base (tests); both say what would
 //! happen with other users and the same trained models. *Seeds*: the spread over seeds, and whether
 //! the seeds of two systems overlap, say what would happen with another training. A verdict needs
-//! both: p after Holm below the level, and no seed of one system between the seeds of the other.
+//! both: p after Holm below the level, and no seed of one system between the seeds of the other. With
+//! one seed of either the second cannot be known: what users show holds for those trained models
+//! only, has a verdict of its own, and makes no winner.
 //!
 //! Families of Holm's correction: all systems against the base over all metrics shown; and, for the
 //! winner, the best system against each other one over all metrics shown.
@@ -15,11 +17,11 @@ mod pairing;
 mod statistics;
 mod winners;
 
-pub use pairing::{paired_values, seeds_apart, user_values};
+pub use pairing::{Ranges, paired_values, seed_ranges, user_values};
 pub use statistics::Test;
 
 use super::collect::System;
-use super::protocol::{Terms, terms};
+use super::protocol::Grounds;
 use serde::{Deserialize, Serialize};
 use sidereal_core::{Event, Result, Run};
 use sidereal_metrics::Direction;
@@ -64,6 +66,11 @@ pub enum Verdict {
     Better,
     /// Worse than the base.
     Worse,
+    /// Better than the base on these users; with one seed of either, nothing is known of other
+    /// trainings.
+    BetterOnUsers,
+    /// Worse than the base in the same sense.
+    WorseOnUsers,
     /// Neither is shown.
     Open,
     /// No test is possible: no values a user, other users, or another protocol.
@@ -89,8 +96,8 @@ pub struct Difference {
     pub detectable: Option<f64>,
     /// Users with a higher, a lower and the same value.
     pub users: Option<Users>,
-    /// Whether no seed of one lies between the seeds of the other.
-    pub seeds_apart: bool,
+    /// The seeds of one beside those of the other.
+    pub seeds: Ranges,
 }
 
 /// Users by the sign of their difference.
@@ -159,12 +166,12 @@ fn moments(values: &[f64]) -> (Option<f64>, Option<f64>) {
 /// Errors: a stop, resamples that cannot be drawn.
 pub fn compare(
     systems: &[System],
+    grounds: &Grounds,
     base: usize,
     metrics: &[Wanted],
     rules: &Rules,
     run: &Run<'_>,
 ) -> Result<Vec<MetricTable>> {
-    let all_terms: Vec<Terms> = systems.iter().map(terms).collect();
     let task = "compare";
     let total = (metrics.len() * systems.len()) as u64;
     run.emit(Event::Started { task, total, unit: "comparisons" });
@@ -173,7 +180,7 @@ pub fn compare(
         let mut rows = Vec::new();
         for (s, system) in systems.iter().enumerate() {
             run.check()?;
-            let comparable = all_terms[s] == all_terms[base];
+            let comparable = grounds.comparable(s, base);
             rows.push(row(system, &systems[base], s == base, comparable, metric, rules, run)?);
             let done = (m * systems.len() + s + 1) as u64;
             run.emit(Event::Advanced { task, done, numbers: &[] });
@@ -182,7 +189,7 @@ pub fn compare(
         tables.push(MetricTable { metric, direction, rows, winner: None });
     }
     correct(&mut tables, rules)?;
-    winners::winners(&mut tables, systems, &all_terms, rules, run)?;
+    winners::winners(&mut tables, systems, grounds, rules, run)?;
     run.emit(Event::Finished { task });
     Ok(tables)
 }
@@ -226,7 +233,7 @@ fn row(
             effect: paired.and_then(statistics::effect),
             detectable: paired.map(|p| statistics::smallest(p, rules)).transpose()?,
             users: paired.map(users),
-            seeds_apart: seeds_apart(&system.values(name), &base.values(name)),
+            seeds: seed_ranges(&system.values(name), &base.values(name)),
         });
     }
     let verdict = if is_base { Verdict::Base } else { Verdict::Untested };
@@ -249,10 +256,14 @@ fn correct(tables: &mut [MetricTable], rules: &Rules) -> Result<()> {
         for row in &mut table.rows {
             let Some(difference) = &row.difference else { continue };
             let Some(p) = difference.p_holm else { continue };
-            row.verdict = match p < rules.level && difference.seeds_apart {
-                false => Verdict::Open,
-                true if direction.improves(difference.value, 0.0) => Verdict::Better,
-                true => Verdict::Worse,
+            let better = direction.improves(difference.value, 0.0);
+            row.verdict = match (difference.seeds, better) {
+                _ if p >= rules.level => Verdict::Open,
+                (Ranges::Overlap, _) => Verdict::Open,
+                (Ranges::Apart, true) => Verdict::Better,
+                (Ranges::Apart, false) => Verdict::Worse,
+                (Ranges::Unknown, true) => Verdict::BetterOnUsers,
+                (Ranges::Unknown, false) => Verdict::WorseOnUsers,
             };
         }
     }

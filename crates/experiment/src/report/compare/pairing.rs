@@ -1,6 +1,7 @@
 //! Which values belong together.
 
 use super::super::collect::System;
+use serde::{Deserialize, Serialize};
 
 /// How far the mean of values a user may be from the metric, as a share of it.
 const TOLERANCE: f64 = 1e-6;
@@ -28,12 +29,28 @@ pub fn paired_values(system: &System, base: &System, metric: &str) -> Option<Vec
     Some(differences.filter(|d| d.is_finite()).collect())
 }
 
-/// Whether all values of one lie above, or all below, all values of the other.
-pub fn seeds_apart(a: &[f64], b: &[f64]) -> bool {
+/// The seeds of one system beside those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ranges {
+    /// All values of one lie above all values of the other.
+    Apart,
+    /// They do not.
+    Overlap,
+    /// One of them has a single seed, so how far seeds reach is not known.
+    Unknown,
+}
+
+/// Whether two systems' values, one a seed, lie apart.
+pub fn seed_ranges(a: &[f64], b: &[f64]) -> Ranges {
     let low = |v: &[f64]| v.iter().copied().fold(f64::INFINITY, f64::min);
     let high = |v: &[f64]| v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let known = !a.is_empty() && !b.is_empty();
-    known && (low(a) > high(b) || low(b) > high(a))
+    match low(a) > high(b) || low(b) > high(a) {
+        // A single value among those of the other is an overlap all the same.
+        false => Ranges::Overlap,
+        true if a.len() > 1 && b.len() > 1 => Ranges::Apart,
+        true => Ranges::Unknown,
+    }
 }
 
 #[cfg(test)]
@@ -42,8 +59,13 @@ mod tests {
 
     #[test]
     fn overlapping_seeds_decide_nothing() {
-        assert!(seeds_apart(&[0.3, 0.4], &[0.1, 0.2]) && seeds_apart(&[0.1], &[0.2]));
-        assert!(!seeds_apart(&[0.1, 0.3], &[0.2]) && !seeds_apart(&[0.2], &[0.2]));
-        assert!(!seeds_apart(&[], &[0.2]) && !seeds_apart(&[0.1], &[]));
+        assert_eq!(seed_ranges(&[0.3, 0.4], &[0.1, 0.2]), Ranges::Apart);
+        assert_eq!(seed_ranges(&[0.1, 0.2], &[0.3, 0.4]), Ranges::Apart);
+        assert_eq!(seed_ranges(&[0.1, 0.3], &[0.2, 0.4]), Ranges::Overlap);
+        assert_eq!(seed_ranges(&[0.1, 0.3], &[0.2]), Ranges::Overlap);
+        assert_eq!(seed_ranges(&[0.2], &[0.2]), Ranges::Overlap);
+        assert_eq!(seed_ranges(&[0.1], &[0.2]), Ranges::Unknown);
+        assert_eq!(seed_ranges(&[0.1, 0.15], &[0.2]), Ranges::Unknown);
+        assert_eq!(seed_ranges(&[], &[0.2]), Ranges::Unknown);
     }
 }

@@ -1,6 +1,7 @@
 //! Against numbers worked out by hand.
 
 use super::super::collect::{Collection, collect};
+use super::super::protocol::Grounds;
 use super::super::synthetic::{Fake, write};
 use super::*;
 use serde_json::json;
@@ -33,7 +34,8 @@ const UP: Option<Direction> = Some(Direction::HigherIsBetter);
 
 fn table(found: &Collection, metrics: &[Wanted]) -> MetricTable {
     let rules = Rules::default();
-    compare(&found.systems, 0, metrics, &rules, &Run::quiet(0)).unwrap().remove(0)
+    let grounds = Grounds::of(&found.systems);
+    compare(&found.systems, &grounds, 0, metrics, &rules, &Run::quiet(0)).unwrap().remove(0)
 }
 
 fn repeat(pattern: &[u8], times: usize) -> Vec<u8> {
@@ -75,20 +77,29 @@ fn means_and_spreads_over_seeds() {
 #[test]
 fn a_verdict_needs_users_and_seeds() {
     let (low, high) = (repeat(&[1, 0, 0, 0], 30), repeat(&[1, 1, 0, 0], 30));
-    // Users decide: 30 of 120 differ, all in one direction.
-    let found = systems(&[&[&low], &[&high]]);
+    // Users decide: 30 of 120 differ, all in one direction. With two seeds each, of no spread.
+    let found = systems(&[&[&low, &low], &[&high, &high]]);
     let made = table(&found, &recall(UP));
     assert_eq!(made.rows[1].verdict, Verdict::Better);
-    assert_eq!(made.winner.as_deref(), Some("b-0"));
+    assert_eq!(made.winner.as_deref(), Some("b"));
     let down = table(&found, &recall(Some(Direction::LowerIsBetter)));
-    assert_eq!((down.rows[1].verdict, down.winner.as_deref()), (Verdict::Worse, Some("a-0")));
+    assert_eq!((down.rows[1].verdict, down.winner.as_deref()), (Verdict::Worse, Some("a")));
     let unknown = table(&found, &recall(None));
     assert_eq!((unknown.rows[1].verdict, unknown.winner), (Verdict::Untested, None));
+    // With a single seed of either, of these trained models only.
+    for seeds in [systems(&[&[&low], &[&high, &high]]), systems(&[&[&low, &low], &[&high]])] {
+        let made = table(&seeds, &recall(UP));
+        let d = made.rows[1].difference.as_ref().unwrap();
+        assert!(d.p_holm.unwrap() < 1e-6 && d.seeds == Ranges::Unknown);
+        assert_eq!((made.rows[1].verdict, made.winner), (Verdict::BetterOnUsers, None));
+        let down = table(&seeds, &recall(Some(Direction::LowerIsBetter)));
+        assert_eq!((down.rows[1].verdict, down.winner), (Verdict::WorseOnUsers, None));
+    }
     // The same users, but a second seed of the base is as good as one of the other: undecided.
     let found = systems(&[&[&low, &high], &[&high, &high]]);
     let made = table(&found, &recall(UP));
     let d = made.rows[1].difference.as_ref().unwrap();
-    assert!(d.p_holm.unwrap() < 1e-6 && !d.seeds_apart);
+    assert!(d.p_holm.unwrap() < 1e-6 && d.seeds == Ranges::Overlap);
     assert_eq!((made.rows[1].verdict, made.winner), (Verdict::Open, None));
 }
 
@@ -97,7 +108,7 @@ fn a_winner_beats_everyone() {
     let (low, high) = (repeat(&[1, 0, 0, 0], 30), repeat(&[1, 1, 0, 0], 30));
     let mut close = high.clone();
     close[1] = 0;
-    let found = systems(&[&[&low], &[&high], &[&close]]);
+    let found = systems(&[&[&low, &low], &[&high, &high], &[&close, &close]]);
     let made = table(&found, &recall(UP));
     let verdicts: Vec<Verdict> = made.rows.iter().map(|r| r.verdict).collect();
     assert_eq!(verdicts, [Verdict::Base, Verdict::Better, Verdict::Better]);
@@ -154,7 +165,8 @@ fn threads_change_nothing() {
     let rules = Rules::default();
     let with = |threads: usize| {
         let run = Run { threads, ..Run::quiet(0) };
-        compare(&found.systems, 0, &recall(UP), &rules, &run).unwrap()
+        let grounds = Grounds::of(&found.systems);
+        compare(&found.systems, &grounds, 0, &recall(UP), &rules, &run).unwrap()
     };
     assert_eq!(with(1), with(3));
 }

@@ -1,23 +1,23 @@
 //! The best system of each metric, where it is better than every other one.
 
-use super::pairing::{paired_values, seeds_apart};
+use super::pairing::{Ranges, paired_values, seed_ranges};
 use super::{MetricTable, Rules, statistics};
 use crate::report::collect::System;
-use crate::report::protocol::Terms;
+use crate::report::protocol::Grounds;
 use sidereal_core::{Result, Run};
 
 /// A comparison of a metric's best system with another one.
 struct Duel {
     table: usize,
     p: f64,
-    apart: bool,
+    seeds: Ranges,
 }
 
 /// The best system of each metric wins when it is better than every other one by the same rule.
 pub(super) fn winners(
     tables: &mut [MetricTable],
     systems: &[System],
-    all_terms: &[Terms],
+    grounds: &Grounds,
     rules: &Rules,
     run: &Run<'_>,
 ) -> Result<()> {
@@ -30,15 +30,15 @@ pub(super) fn winners(
         let name = &table.metric;
         let rivals: Vec<usize> =
             (0..systems.len()).filter(|&s| s != leader && table.rows[s].mean.is_some()).collect();
-        if rivals.is_empty() || rivals.iter().any(|&s| all_terms[s] != all_terms[leader]) {
+        if rivals.is_empty() || rivals.iter().any(|&s| !grounds.comparable(s, leader)) {
             continue;
         }
         let duel = |s: usize| -> Result<Option<Duel>> {
             let values = paired_values(&systems[leader], &systems[s], name).unwrap_or_default();
             let Some(paired) = statistics::pairs(values)? else { return Ok(None) };
-            let apart = seeds_apart(&systems[leader].values(name), &systems[s].values(name));
+            let seeds = seed_ranges(&systems[leader].values(name), &systems[s].values(name));
             let p = statistics::p_value(&paired, rules.test, run)?;
-            Ok(Some(Duel { table: t, p, apart }))
+            Ok(Some(Duel { table: t, p, seeds }))
         };
         let found: Option<Vec<Duel>> =
             rivals.iter().map(|&s| duel(s)).collect::<Result<Vec<_>>>()?.into_iter().collect();
@@ -49,7 +49,7 @@ pub(super) fn winners(
     }
     let p: Vec<f64> = duels.iter().map(|d| d.p).collect();
     for (duel, p) in duels.iter().zip(statistics::corrected(&p)?) {
-        if p >= rules.level || !duel.apart {
+        if p >= rules.level || duel.seeds != Ranges::Apart {
             best[duel.table] = None;
         }
     }

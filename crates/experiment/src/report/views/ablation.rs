@@ -1,11 +1,11 @@
 //! One factor at a time: which keys of a system's configuration differ from the base's.
 //!
 //! Where a section names another component, that is the change; the options of two components have
-//! nothing to do with each other. `[evaluate]` is no factor: it changes no model, and what it says
-//! of the protocol is compared there.
+//! nothing to do with each other. Systems with the same changes are told apart by the options of
+//! their components. `[evaluate]` is no factor: it changes no model, and what it says of the protocol
+//! is compared there.
 
 use super::super::collect::System;
-use super::super::protocol::flatten;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,17 +28,38 @@ pub struct Ablation {
     pub system: String,
     /// Keys that differ, sorted; one key is one factor.
     pub changes: Vec<Change>,
+    /// Options of the components that changed: those that both components have, with other values,
+    /// and what tells systems with the same changes apart.
+    pub options: Vec<Change>,
 }
 
-/// A configuration by key: a section's `type` under the section's name.
+/// A configuration by key: a component's `type` under the name of its section.
 pub fn options(config: &Value) -> BTreeMap<String, String> {
     let mut flat = BTreeMap::new();
     flatten("", config, &mut flat);
     let named = |(key, value): (String, String)| {
-        let section = key.strip_suffix(".type").filter(|s| !s.contains('.')).map(str::to_string);
+        let section = key.strip_suffix(".type").map(str::to_string);
         (section.unwrap_or(key), value)
     };
     flat.into_iter().filter(|(k, _)| !k.starts_with("evaluate.")).map(named).collect()
+}
+
+fn flatten(at: &str, value: &Value, out: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let at = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+                flatten(&at, value, out);
+            }
+        }
+        Value::String(text) => drop(out.insert(at.into(), text.clone())),
+        other => drop(out.insert(at.into(), other.to_string())),
+    }
+}
+
+/// The sections that a key stands in, as in `side.domain` and `side` of `side.domain.column`.
+fn above(key: &str) -> impl Iterator<Item = &str> {
+    key.match_indices('.').map(|(at, _)| &key[..at])
 }
 
 /// Changes from one configuration to another.
@@ -48,41 +69,102 @@ pub fn changes(base: &Value, other: &Value) -> Vec<Change> {
     keys.sort();
     keys.dedup();
     let differs = |key: &str| a.get(key) != b.get(key);
-    let shown = |key: &&&String| {
-        let section = key.split('.').next().unwrap_or_default();
-        differs(key) && (section == key.as_str() || !differs(section))
-    };
-    let change = |key: &String| Change {
-        key: key.clone(),
-        base: a.get(key).cloned(),
-        value: b.get(key).cloned(),
-    };
-    keys.iter().filter(shown).map(|k| change(k)).collect()
+    let shown = |key: &&&String| differs(key) && !above(key).any(differs);
+    keys.iter().filter(shown).map(|k| change(k, &a, &b)).collect()
+}
+
+fn change(key: &str, a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> Change {
+    Change { key: key.into(), base: a.get(key).cloned(), value: b.get(key).cloned() }
 }
 
 /// All systems but the base as changes of it.
 pub fn ablations(systems: &[System], base: usize) -> Vec<Ablation> {
     let of = &systems[base].runs[0].config;
-    let others = systems.iter().enumerate().filter(|(s, _)| *s != base);
-    let ablation = |(_, s): (usize, &System)| Ablation {
-        system: s.name.clone(),
-        changes: changes(of, &s.runs[0].config),
+    let others: Vec<&System> =
+        systems.iter().enumerate().filter(|(s, _)| *s != base).map(|(_, s)| s).collect();
+    let mut out: Vec<Ablation> = Vec::new();
+    for system in &others {
+        let changes = changes(of, &system.runs[0].config);
+        out.push(Ablation { system: system.name.clone(), changes, options: Vec::new() });
+    }
+    let base = options(of);
+    let flat: Vec<BTreeMap<String, String>> =
+        others.iter().map(|s| options(&s.runs[0].config)).collect();
+    for s in 0..out.len() {
+        let twins: Vec<usize> =
+            (0..out.len()).filter(|&t| out[t].changes == out[s].changes).collect();
+        let inside = |key: &str| above(key).any(|a| out[s].changes.iter().any(|c| c.key == a));
+        let telling = telling(&flat, &twins);
+        let shown = |(key, value): &(&String, &String)| {
+            let shared = base.get(*key).is_some_and(|b| b != *value);
+            inside(key) && (shared || telling.contains(key))
+        };
+        let keys = flat[s].iter().filter(shown).map(|(key, _)| key);
+        let found = keys.map(|key| change(key, &base, &flat[s])).collect();
+        out[s].options = found;
+    }
+    out
+}
+
+/// Keys that tell configurations apart: one alone where that is enough, else all that differ.
+fn telling<'a>(flat: &'a [BTreeMap<String, String>], twins: &[usize]) -> Vec<&'a String> {
+    let distinct = |key: &String| {
+        let mut values: Vec<Option<&String>> = twins.iter().map(|&t| flat[t].get(key)).collect();
+        values.sort();
+        values.dedup();
+        values.len()
     };
-    others.map(ablation).collect()
+    let mut keys: Vec<&String> = twins.iter().flat_map(|&t| flat[t].keys()).collect();
+    keys.sort();
+    keys.dedup();
+    keys.retain(|k| distinct(k) > 1);
+    match keys.iter().find(|k| distinct(k) == twins.len()) {
+        Some(key) => vec![key],
+        None => keys,
+    }
+}
+
+impl Ablation {
+    /// Its changes in a line, as in `quantizer: rvq -> table (quantizer.path: a.json)`.
+    pub fn text(&self) -> String {
+        let join = |changes: &[Change], text: fn(&Change) -> String| {
+            changes.iter().map(text).collect::<Vec<_>>().join("; ")
+        };
+        let changes = match self.changes.is_empty() {
+            true => "nothing but data or protocol".into(),
+            false => join(&self.changes, Change::text),
+        };
+        match self.options.is_empty() {
+            true => changes,
+            false => format!("{changes} ({})", join(&self.options, Change::text)),
+        }
+    }
 }
 
 impl Change {
-    /// As in `decoder.width: 20 -> 50`.
+    /// As in `decoder.width: 20 -> 50`, and `identifier.path: a.json` for what the base has not.
+    /// Of paths the file's name.
     pub fn text(&self) -> String {
-        let side = |v: &Option<String>| v.clone().unwrap_or_else(|| "unset".into());
-        format!("{}: {} -> {}", self.key, side(&self.base), side(&self.value))
+        let side = |v: &Option<String>| match v {
+            Some(v) => v.rsplit('/').next().unwrap_or(v).to_string(),
+            None => "unset".into(),
+        };
+        // An option of a component that the base has not; a section would be unset.
+        let own = self.base.is_none() && self.key.contains('.');
+        match own {
+            true => format!("{}: {}", self.key, side(&self.value)),
+            false => format!("{}: {} -> {}", self.key, side(&self.base), side(&self.value)),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::collect::collect;
+    use super::super::super::synthetic::{Fake, write};
     use super::*;
     use serde_json::json;
+    use sidereal_core::Run;
 
     fn texts(a: Value, b: Value) -> Vec<String> {
         changes(&a, &b).iter().map(Change::text).collect()
@@ -102,9 +184,42 @@ mod tests {
         let mut levels = base.clone();
         levels["quantizer"]["levels"] = json!([256, 256, 256]);
         levels["train"] = json!({"max_minutes": 3.0});
-        let want =
-            ["quantizer.levels: [256,256] -> [256,256,256]", "train.max_minutes: unset -> 3.0"];
+        let want = ["quantizer.levels: [256,256] -> [256,256,256]", "train.max_minutes: 3.0"];
         assert_eq!(texts(base.clone(), levels), want);
+        let mut side = base.clone();
+        side["side"] = json!({"domain": {"type": "labels", "column": "categories", "level": 1}});
+        assert_eq!(texts(base.clone(), side), ["side.domain: labels"]);
         assert!(texts(base.clone(), base).is_empty());
+    }
+
+    #[test]
+    fn systems_with_the_same_changes_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut paths = Vec::new();
+        for (name, decoder) in [
+            ("base", "type = \"beam\"\nwidth = 20"),
+            ("a", "type = \"greedy\"\nfile = \"a.json\"\nsame = 1"),
+            ("b", "type = \"greedy\"\nfile = \"b.json\"\nsame = 1"),
+            ("wide", "type = \"beam\"\nwidth = 50"),
+            ("free", "type = \"free-beam\"\nwidth = 20\nlog = 1"),
+            ("free-wide", "type = \"free-beam\"\nwidth = 50\nlog = 1"),
+        ] {
+            paths.push(dir.path().join(name));
+            write(&paths[paths.len() - 1], &Fake::default());
+            let config = format!("[data]\ntype = \"x\"\n[decoder]\n{decoder}\n");
+            std::fs::write(paths[paths.len() - 1].join("config.toml"), config).unwrap();
+        }
+        let found = collect(&paths, &Run::quiet(0)).unwrap();
+        let texts: Vec<String> = ablations(&found.systems, 0).iter().map(Ablation::text).collect();
+        assert_eq!(
+            texts,
+            [
+                "decoder: beam -> greedy (decoder.file: a.json)",
+                "decoder: beam -> greedy (decoder.file: b.json)",
+                "decoder.width: 20 -> 50",
+                "decoder: beam -> free-beam (decoder.width: 20 -> 20)",
+                "decoder: beam -> free-beam (decoder.width: 20 -> 50)",
+            ]
+        );
     }
 }

@@ -9,11 +9,14 @@ use super::super::per_user::PerUser;
 use serde::{Deserialize, Serialize};
 use sidereal_core::Result;
 use sidereal_metrics::breakdown::{Groups, breakdown};
+use sidereal_metrics::statistics::{Interval, Pairs, mean_interval};
 
 /// Upper ends of the groups by training interactions of the target.
 const POPULARITY: [u32; 6] = [0, 5, 20, 50, 100, 500];
 /// Upper ends of the groups by items of the history.
 const HISTORY: [u32; 6] = [2, 5, 10, 20, 50, 100];
+/// Share of other samples of users whose interval holds the mean.
+const LEVEL: f64 = 0.95;
 
 /// What groups are made by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +44,9 @@ pub struct GroupMeans {
     pub system: String,
     /// One mean a group; nothing for a group without users.
     pub means: Vec<Option<f64>>,
+    /// 95 % interval over users (Student) of each mean; nothing for groups with fewer than two
+    /// users, or where no value a user is stored.
+    pub intervals: Vec<Option<Interval>>,
 }
 
 /// A metric by groups of users.
@@ -93,12 +99,25 @@ fn by_columns(systems: &[&System], metric: &str, by: By) -> Result<Option<Breakd
         let Some(values) = user_values(system, metric).filter(|_| same) else { continue };
         let means = breakdown(values, &groups)?;
         sizes = means.iter().map(|m| m.requests).collect();
-        let means = means.into_iter().filter(|m| m.requests > 0).map(|m| m.mean).collect();
-        out.systems.push(GroupMeans { system: system.name.clone(), means });
+        let kept = || (0..means.len()).filter(|&g| means[g].requests > 0);
+        let intervals = kept().map(|g| interval(values, &groups, g)).collect::<Result<_>>()?;
+        let means = kept().map(|g| means[g].mean).collect();
+        out.systems.push(GroupMeans { system: system.name.clone(), means, intervals });
     }
     let named = ranges(&edges, from).into_iter().zip(sizes).filter(|(_, users)| *users > 0);
     out.groups = named.map(|(range, users)| Group { range, users }).collect();
     Ok((!out.systems.is_empty()).then_some(out))
+}
+
+/// Of the mean of one group.
+fn interval(values: &[f64], groups: &Groups, group: usize) -> Result<Option<Interval>> {
+    let inside =
+        values.iter().zip(groups.of()).filter(|(v, g)| **g as usize == group && v.is_finite());
+    let inside: Vec<f64> = inside.map(|(v, _)| *v).collect();
+    match inside.len() {
+        0 | 1 => Ok(None),
+        _ => mean_interval(&Pairs::of_differences(inside)?, LEVEL).map(Some),
+    }
 }
 
 /// Names of groups: as in `0`, `1-5`, `6+`.
@@ -139,7 +158,8 @@ fn stored(systems: &[&System], metric: &str) -> Option<Breakdown> {
         };
         let means: Vec<Option<f64>> = kept.iter().map(mean).collect();
         if means.iter().any(Option::is_some) {
-            out.systems.push(GroupMeans { system: system.name.clone(), means });
+            let intervals = vec![None; means.len()];
+            out.systems.push(GroupMeans { system: system.name.clone(), means, intervals });
         }
     }
     (!out.systems.is_empty()).then_some(out)
@@ -167,6 +187,10 @@ mod tests {
         let at = |r: &str, n| (r.to_string(), n);
         assert_eq!(shape(&made[0]), [at("0", 2), at("1-5", 5), at("6-20", 1)]);
         assert_eq!(made[0].systems[0].means, [Some(0.5), Some(0.4), Some(1.0)]);
+        let intervals = &made[0].systems[0].intervals;
+        // 1 and 0: 0.5 with t = 12.7062 at one degree of freedom times 0.5; a single user has none.
+        assert!((intervals[0].unwrap().high - 6.8531).abs() < 1e-3, "{intervals:?}");
+        assert!(intervals[1].unwrap().low < 0.4 && intervals[2].is_none());
         assert_eq!(shape(&made[1]), [at("1-2", 2), at("3-5", 3), at("6-10", 3)]);
         assert_eq!(made[1].systems[0].means, [Some(0.5), Some(2.0 / 3.0), Some(1.0 / 3.0)]);
         assert!(breakdowns(&systems, "coverage@10").unwrap().is_empty());

@@ -15,7 +15,7 @@ pub struct Cost {
     pub training_seconds: Option<f64>,
     /// Test users answered a second; not known where the evaluation came from the cache.
     pub users_per_second: Option<f64>,
-    /// Most memory of the process in MiB.
+    /// Most memory in MiB of the process that trained; of the run's where nothing was trained.
     pub peak_memory_mib: Option<f64>,
 }
 
@@ -31,7 +31,11 @@ pub fn costs(systems: &[System]) -> Vec<Cost> {
             parameters: mean(&|r| r.parameters.map(|p| p as f64)),
             training_seconds: mean(&|r| r.log.training_seconds),
             users_per_second: mean(&|r| r.log.users_per_second),
-            peak_memory_mib: mean(&|r| r.peak_memory.map(|b| b as f64 / (1u64 << 20) as f64)),
+            peak_memory_mib: mean(&|r| {
+                // Where training came from the cache, the run's own process says nothing of it.
+                let bytes = r.log.training_memory.or(r.peak_memory.map(|b| b as f64));
+                bytes.map(|b| b / (1u64 << 20) as f64)
+            }),
         }
     };
     systems.iter().map(cost).collect()

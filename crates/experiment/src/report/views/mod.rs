@@ -3,6 +3,7 @@
 
 pub mod ablation;
 pub mod breakdown;
+pub mod choice;
 pub mod cost;
 pub mod curves;
 pub mod examples;

@@ -2,10 +2,20 @@
 //! everything else are one line.
 
 use super::super::collect::System;
-use super::super::log::Point;
 use super::ablation::options;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// A system of a line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResponsePoint {
+    /// Name of the system.
+    pub system: String,
+    /// The option.
+    pub x: f64,
+    /// Mean of the metric.
+    pub y: f64,
+}
 
 /// Systems that differ in one number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,7 +23,7 @@ pub struct ResponseLine {
     /// The first of them.
     pub system: String,
     /// Option and mean of the metric, rising.
-    pub points: Vec<Point>,
+    pub points: Vec<ResponsePoint>,
 }
 
 /// A metric against an option.
@@ -43,7 +53,8 @@ pub fn responses(systems: &[System], metric: &str) -> Vec<Response> {
             let x = rest.remove(key).and_then(|v| v.parse::<f64>().ok());
             let values = system.values(metric);
             let (Some(x), false) = (x, values.is_empty()) else { continue };
-            let point = Point { x, y: values.iter().sum::<f64>() / values.len() as f64 };
+            let y = values.iter().sum::<f64>() / values.len() as f64;
+            let point = ResponsePoint { system: system.name.clone(), x, y };
             match groups.iter_mut().find(|g| g.0 == rest) {
                 Some(group) => group.1.points.push(point),
                 None => {
@@ -83,6 +94,7 @@ mod tests {
         assert_eq!(made[0].key, "decoder.width");
         let points: Vec<(f64, f64)> = made[0].lines[0].points.iter().map(|p| (p.x, p.y)).collect();
         assert_eq!(points, [(10.0, 0.0), (20.0, 0.5), (50.0, 1.0)]);
+        assert_eq!(made[0].lines[0].points[0].system, "w10");
         assert!(responses(&found.systems[..1], "recall@10").is_empty());
     }
 }
