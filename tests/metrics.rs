@@ -48,6 +48,25 @@ fn lists_beside_their_truth() {
 }
 
 #[test]
+fn files_of_recbole_and_minionerec() {
+    let place = Place::new();
+    let metrics = |lists: &str, truth: &str| {
+        let asked = ["evaluate", "--lists", lists, "--truth", truth, "--json", "--metrics"];
+        tree(place.sidereal(&[&asked[..], &["recall@1,mrr@3"]].concat()))["metrics"].clone()
+    };
+    let head = "user_id:token\titem_id:token";
+    place.write("top.inter", &format!("{head}\tscore:float\n7\ta\t0.1\n7\tb\t0.9\n8\ta\t3\n"));
+    place.write("test.inter", &format!("{head}\n7\ta\n8\ta\n"));
+    let found = metrics("top.inter", "test.inter");
+    assert_eq!((&found["recall@1"], &found["mrr@3"]), (&0.5.into(), &0.75.into()));
+    let text = r#"[{"input": "h", "output": "<a_1><b_2>\n", "predict": ["<a_9><b_9>", "<a_1><b_2>"]},
+                   {"input": "h", "output": ["\"<a_1><b_3>\"\n"], "predict": ["<a_1><b_3>"]}]"#;
+    place.write("result.json", text);
+    let found = metrics("result.json", "result.json");
+    assert_eq!((&found["recall@1"], &found["mrr@3"]), (&0.5.into(), &0.75.into()));
+}
+
+#[test]
 fn lists_beside_an_experiment() {
     let place = Place::new();
     place.write("b.csv", "user,item\nnobody,nothing\n");

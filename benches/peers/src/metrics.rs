@@ -18,23 +18,34 @@ pub fn run(work: &Path, threads: usize, users: usize) -> Result<(), Box<dyn Erro
     let number = |key: &str| plan[key].as_u64().ok_or(format!("no {key}"));
     let (n_items, length) = (number("n_items")? as usize, number("length")? as usize);
     let cut_offs: Vec<usize> = serde_json::from_value(plan["cut_offs"].clone())?;
-    let offsets = std::fs::read(file("-offsets.bin"))?;
-    let offsets: Vec<usize> =
-        offsets.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as usize).collect();
-    let targets: Vec<ItemId> = items(&std::fs::read(file("-targets.bin"))?).collect();
-    // List by list, so that the peak of memory is that of the lists.
-    let mut bytes = vec![0; 4 * length];
-    let mut file_of_lists = BufReader::new(File::open(file("-lists.bin"))?);
+    // All files are read request by request, so that the peak of memory is that of lists and truth.
+    let open = |what: &str| std::io::Result::Ok(BufReader::new(File::open(file(what))?));
+    let mut files = (open("-lists.bin")?, open("-offsets.bin")?, open("-targets.bin")?);
     let (mut lists, mut truth) = (RankedLists::new(), Truth::new());
-    for own in offsets.windows(2) {
-        file_of_lists.read_exact(&mut bytes)?;
-        lists.push(items(&bytes));
-        truth.push(&targets[own[0]..own[1]])?;
+    let (mut list, mut own, mut targets, mut offset) =
+        (vec![0; 4 * length], vec![], vec![], [0; 8]);
+    files.1.read_exact(&mut offset)?;
+    let (mut start, mut n_targets) = (i64::from_le_bytes(offset), 0);
+    for _ in 0..users {
+        files.0.read_exact(&mut list)?;
+        lists.push(items(&list));
+        files.1.read_exact(&mut offset)?;
+        let end = i64::from_le_bytes(offset);
+        own.resize(4 * (end - start) as usize, 0);
+        files.2.read_exact(&mut own)?;
+        targets.clear();
+        targets.extend(items(&own));
+        truth.push(&targets)?;
+        n_targets += targets.len();
+        start = end;
     }
-    drop((targets, offsets));
+    // Ids and offsets as they lie in memory.
+    let input = 4 * (users * length + n_targets) + 2 * 8 * (users + 1);
     let work = || sweep(&lists, &truth, n_items, &cut_offs, threads);
     let off = work()?.iter().map(|a| difference(a, &plan["means"])).fold(0.0, f64::max);
-    serve(agreed(off, LIMIT)?, || {
+    let mut told = agreed(off, LIMIT)?;
+    told.insert("input_mib".into(), (input as f64 / f64::from(1 << 20)).into());
+    serve(told, || {
         std::hint::black_box(work()?);
         Ok(())
     })

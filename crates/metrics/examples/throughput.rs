@@ -26,7 +26,7 @@ fn main() -> Result<()> {
         }
         for threads in [1, threads] {
             let mut best = f64::INFINITY;
-            for _ in 0..5 {
+            for _ in 0..15 {
                 let start = Instant::now();
                 let n = n_items as usize;
                 let figures = sweep(&lists, &truth, n, &[1, 5, 10, 20, 50, 100], threads)?;

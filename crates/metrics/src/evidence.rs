@@ -7,8 +7,8 @@
 //!   is empty. precision@k = hits among the first k points / k, recall@k = hits / number of distinct
 //!   *sets* (not pages), success@k = any hit.
 //!
-//! Repeated guesses count once. A page that is in two sets gives a point for each, as in KILT's code
-//! (from memory, unverified).
+//! Repeated guesses count once, and a page that is in two sets gives a point for each, as in KILT's
+//! code, whose recorded outputs this equals.
 
 use std::collections::BTreeSet;
 

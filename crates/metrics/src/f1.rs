@@ -14,8 +14,7 @@ struct F1At;
 
 impl Formula for F1At {
     fn values(&self, judged: &Judged<'_>, cut_offs: &[usize], values: &mut [f64]) {
-        let hit = |hits: &mut f64, _, _| *hits += 1.0;
-        let f1 = |hits: &f64, k| 2.0 * hits / (k as f64 + judged.n_targets());
-        judged.over_hits(cut_offs, values, 0.0, hit, f1);
+        let targets = judged.n_targets();
+        judged.by_hits(cut_offs, values, |hits, k| 2.0 * hits / (k as f64 + targets));
     }
 }

@@ -13,6 +13,6 @@ struct HitAt;
 
 impl Formula for HitAt {
     fn values(&self, judged: &Judged<'_>, cut_offs: &[usize], values: &mut [f64]) {
-        judged.over_hits(cut_offs, values, 0.0, |hit, _, _| *hit = 1.0, |hit, _| *hit);
+        judged.by_hits(cut_offs, values, |hits, _| hits.min(1.0));
     }
 }

@@ -21,6 +21,8 @@ pub struct Judged<'a> {
     /// The distinct items of the list, best first; empty unless some formula
     /// [reads](crate::Reads) items.
     pub head: &'a [ItemId],
+    /// Hits within each cut-off of the formula that is asked.
+    pub(crate) within: &'a [u32],
 }
 
 impl Judged<'_> {
@@ -48,23 +50,37 @@ impl Judged<'_> {
         }
     }
 
-    /// All cut-offs (ascending) in one pass over the hits: `add` sees the number and the rank of
-    /// each hit once, `value` makes the figure of a cut-off.
-    pub fn over_hits<S>(
+    /// A figure of the number of hits within each cut-off.
+    pub fn by_hits(
         &self,
         cut_offs: &[usize],
         values: &mut [f64],
-        mut state: S,
-        mut add: impl FnMut(&mut S, usize, u32),
-        value: impl Fn(&S, usize) -> f64,
+        value: impl Fn(f64, usize) -> f64,
     ) {
-        let mut next = 0;
-        for (&k, out) in cut_offs.iter().zip(values) {
-            while next < self.ranks.len() && (self.ranks[next] as usize) < k {
-                add(&mut state, next, self.ranks[next]);
-                next += 1;
+        for ((&k, &hits), out) in cut_offs.iter().zip(self.within).zip(values) {
+            *out = value(f64::from(hits), k);
+        }
+    }
+
+    /// A figure of the sum of the terms of the hits within each cut-off; `term` sees the number and
+    /// the rank of each hit once. Without branches that depend on ranks, which a processor cannot
+    /// foretell.
+    pub fn over_hits(
+        &self,
+        cut_offs: &[usize],
+        values: &mut [f64],
+        term: impl Fn(usize, u32) -> f64,
+        value: impl Fn(f64, usize) -> f64,
+    ) {
+        values.fill(0.0);
+        for (hit, &rank) in self.ranks.iter().enumerate() {
+            let term = term(hit, rank);
+            for (sum, &within) in values.iter_mut().zip(self.within) {
+                *sum += if (hit as u32) < within { term } else { 0.0 };
             }
-            *out = value(&state, k);
+        }
+        for (out, &k) in values.iter_mut().zip(cut_offs) {
+            *out = value(*out, k);
         }
     }
 

@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+pub mod agreement;
 mod auc;
 pub mod breakdown;
 mod classes;
@@ -40,6 +41,7 @@ pub mod exposure;
 mod f1;
 mod form;
 mod hit_rate;
+pub mod identifiers;
 mod item_groups;
 mod judged;
 pub mod lists;
@@ -58,6 +60,7 @@ mod recall;
 mod register;
 pub mod sampled;
 pub mod statistics;
+pub mod steering;
 mod sum;
 mod sweep;
 pub mod text;

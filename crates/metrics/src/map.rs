@@ -14,13 +14,13 @@ use crate::{Form, Formula, Judged};
 at_k! {
     /// Mean average precision over min(targets, k).
     Map, "map", HigherIsBetter, [],
-    |name: &str, k, _| Ok(Form::mean(name, k, AveragePrecision(usize::min)))
+    |name: &str, k, _| Ok(Form::mean(name, k, AveragePrecision::Places))
 }
 
 at_k! {
     /// Mean average precision over the number of targets.
     MapTrec, "map-trec", HigherIsBetter, [],
-    |name: &str, k, _| Ok(Form::mean(name, k, AveragePrecision(|targets, _| targets)))
+    |name: &str, k, _| Ok(Form::mean(name, k, AveragePrecision::Targets))
 }
 
 at_k! {
@@ -29,17 +29,26 @@ at_k! {
     |name: &str, k, _| Ok(Form::mean(name, k, AllPrecisions))
 }
 
-/// The divisor from number of targets and cut-off.
-struct AveragePrecision(fn(usize, usize) -> usize);
+/// What the sum of precisions is divided by.
+enum AveragePrecision {
+    /// Targets that have a place: min(|targets|, k).
+    Places,
+    /// |targets|.
+    Targets,
+}
 
 impl Formula for AveragePrecision {
     fn values(&self, judged: &Judged<'_>, cut_offs: &[usize], values: &mut [f64]) {
         let targets = judged.targets.len();
-        let hit = |sum: &mut f64, hit: usize, rank: u32| {
-            *sum += (hit + 1) as f64 / (f64::from(rank) + 1.0);
-        };
-        let value = |sum: &f64, k| sum / (self.0)(targets, k) as f64;
-        judged.over_hits(cut_offs, values, 0.0, hit, value);
+        let precision = |hit: usize, rank: u32| (hit + 1) as f64 / (f64::from(rank) + 1.0);
+        match self {
+            AveragePrecision::Places => {
+                judged.over_hits(cut_offs, values, precision, |sum, k| sum / targets.min(k) as f64)
+            }
+            AveragePrecision::Targets => {
+                judged.over_hits(cut_offs, values, precision, |sum, _| sum / targets as f64)
+            }
+        }
     }
 }
 

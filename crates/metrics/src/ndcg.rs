@@ -34,10 +34,8 @@ impl Formula for Binary {
     fn values(&self, judged: &Judged<'_>, cut_offs: &[usize], values: &mut [f64]) {
         let table = &*DISCOUNTS;
         let targets = judged.targets.len();
-        let hit = |dcg: &mut f64, _, rank| *dcg += table.at(rank as usize);
-        judged.over_hits(cut_offs, values, 0.0, hit, |dcg, k| {
-            if *dcg == 0.0 { 0.0 } else { dcg / table.sum(targets.min(k)) }
-        });
+        let discount = |_, rank| table.at(rank as usize);
+        judged.over_hits(cut_offs, values, discount, |dcg, k| dcg / table.sum(targets.min(k)));
     }
 }
 
@@ -56,10 +54,9 @@ impl Formula for Graded {
         for (rank, gain) in best.iter().enumerate() {
             ideal.push(ideal[rank] + gain * table.at(rank));
         }
-        let hit = |dcg: &mut f64, hit: usize, rank| {
-            *dcg += (self.0)(judged.gain(judged.hits[hit])) * table.at(rank as usize);
-        };
-        judged.over_hits(cut_offs, values, 0.0, hit, |dcg, k| dcg / ideal[best.len().min(k)]);
+        let gain =
+            |hit: usize, rank| (self.0)(judged.gain(judged.hits[hit])) * table.at(rank as usize);
+        judged.over_hits(cut_offs, values, gain, |dcg, k| dcg / ideal[best.len().min(k)]);
     }
 }
 

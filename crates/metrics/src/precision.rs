@@ -15,7 +15,6 @@ struct PrecisionAt;
 
 impl Formula for PrecisionAt {
     fn values(&self, judged: &Judged<'_>, cut_offs: &[usize], values: &mut [f64]) {
-        let hit = |hits: &mut f64, _, _| *hits += 1.0;
-        judged.over_hits(cut_offs, values, 0.0, hit, |hits, k| hits / k as f64);
+        judged.by_hits(cut_offs, values, |hits, k| hits / k as f64);
     }
 }

@@ -15,7 +15,7 @@ struct RecallAt;
 
 impl Formula for RecallAt {
     fn values(&self, judged: &Judged<'_>, cut_offs: &[usize], values: &mut [f64]) {
-        let hit = |hits: &mut f64, _, _| *hits += 1.0;
-        judged.over_hits(cut_offs, values, 0.0, hit, |hits, _| hits / judged.n_targets());
+        let targets = judged.n_targets();
+        judged.by_hits(cut_offs, values, |hits, _| hits / targets);
     }
 }

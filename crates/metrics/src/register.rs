@@ -5,7 +5,8 @@ use crate::content::{
 };
 use crate::exposure::{Coverage, Gini, GiniElliot, ItemCoverage, ShannonEntropy};
 use crate::popularity::{
-    Aclt, Aplt, Arp, Efd, Epc, LongTailOptions, PopReo, PopRsp, SelfInformation,
+    Aclt, Aplt, Arp, Efd, Epc, LongTailOptions, PopReo, PopRsp, SelfInformation, TailOptions,
+    TailPercentage,
 };
 use crate::{
     Auc, CutOff, F1, Gauc, HitRate, Map, MapElliot, MapTrec, Metric, Mrr, Ndcg, NdcgExponential,
@@ -53,6 +54,7 @@ pub fn register(catalog: &mut Catalog<dyn Metric>) -> Result<()> {
         Arp(CutOff), "arp", "Mean popularity of the recommended items (Yin et al. 2012).";
         Aclt(LongTailOptions), "aclt", "Number of long-tail items in a list (Abdollahpouri et al. 2019).";
         Aplt(LongTailOptions), "aplt", "Share of long-tail items in a list (Abdollahpouri et al. 2019).";
+        TailPercentage(TailOptions), "tail-percentage", "Share of the least popular items in a list, as RecBole has it.";
         PopReo(LongTailOptions), "pop-reo", "Difference of head and tail in the chance of a target to be found (Zhu et al. 2020).";
         PopRsp(LongTailOptions), "pop-rsp", "Difference of head and tail in the chance of an item to be shown (Zhu et al. 2020).";
         IldVectors(CutOff), "ild-vectors", "Intra-list diversity: mean cosine distance of pairs.";

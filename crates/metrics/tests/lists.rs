@@ -140,6 +140,49 @@ fn faults_have_a_place() {
     has(err, &["bytes.csv:2", "UTF-8"]);
 }
 
+fn packed(text: &str) -> Vec<u8> {
+    use std::io::Write;
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(text.as_bytes()).unwrap();
+    gz.finish().unwrap()
+}
+
+#[test]
+fn files_may_be_compressed() {
+    let folder = Folder::new();
+    let text = "user,item,rank\na,y,2\na,x,1\n";
+    let json = r#"[{"predict": ["\"x\"\n"], "output": ["x"]}]"#;
+    let recbole = "user_id:token\titem_id:token\n7\t3\n";
+    for (name, text, format, first) in [
+        ("a.csv.gz", text, Format::Csv, "x"),
+        ("b.json.gz", json, Format::MiniOneRec, "x"),
+        ("c.run.gz", "u Q0 z 1 2.5 t\n", Format::Trec, "z"),
+        // Told by the first bytes, whatever the name.
+        ("d.inter", recbole, Format::RecBole, "3"),
+    ] {
+        let path = folder.0.path().join(name);
+        std::fs::write(&path, packed(text)).unwrap();
+        assert_eq!(Format::of(&path).unwrap(), format, "{name}");
+        let mut items = Names::new();
+        let lists = read_lists(&path, format, &mut items).unwrap();
+        assert_eq!(named(&items, &lists.lists)[0][0], first, "{name}");
+    }
+    // A faulty line of a compressed file has its number; a file that ends early is an error.
+    let path = folder.0.path().join("e.csv.gz");
+    let long: String = (0..5000).map(|i| format!("u{i},i{}\n", i * 7)).collect();
+    std::fs::write(&path, packed(&format!("user,item\n{long}u,\"\n"))).unwrap();
+    let read = || read_lists(&path, Format::Csv, &mut Names::new()).unwrap_err().to_string();
+    assert!(read().contains("e.csv.gz:5002"), "{}", read());
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(read().contains("cannot read"), "{}", read());
+    let path = folder.0.path().join("f.json.gz");
+    let bytes = packed(json);
+    std::fs::write(&path, &bytes[..bytes.len() - 12]).unwrap();
+    let err = read_lists(&path, Format::MiniOneRec, &mut Names::new()).unwrap_err().to_string();
+    assert!(err.contains("cannot read"), "{err}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

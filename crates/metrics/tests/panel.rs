@@ -138,6 +138,34 @@ proptest! {
 }
 
 #[test]
+fn the_first_fault_is_named_whatever_the_threads() {
+    let (mut lists, mut truth) = (RankedLists::new(), Truth::new());
+    for r in 0..20_000u32 {
+        let item = if r > 9000 { N as u32 + r } else { 0 };
+        lists.push([ItemId(item)]);
+        truth.push(&[ItemId(0)]).unwrap();
+    }
+    let panel = Panel::of(vec![], N);
+    for threads in [1, 2, 5] {
+        let mut tally = panel.tally(0, Keep::Means);
+        let fault = panel.add(&mut tally, &lists, &truth, threads).unwrap_err().to_string();
+        assert!(fault.contains("ranked list 9001 holds item 9061"), "{fault}");
+    }
+}
+
+#[test]
+fn the_same_metric_twice_has_its_values_twice() {
+    let world = world(30);
+    let context = world.context();
+    let mut twice = metrics();
+    twice.truncate(3);
+    twice.extend(metrics().into_iter().take(3));
+    let scores = evaluate_all(&twice, &world.lists, &world.truth, &context, 1).unwrap();
+    same(&scores[..3], &scores[3..]);
+    assert_eq!(scores[0].per_user.as_ref().unwrap().len(), 30);
+}
+
+#[test]
 fn misfits_are_errors() {
     let world = world(10);
     let context = world.context();

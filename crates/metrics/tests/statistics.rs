@@ -193,6 +193,43 @@ fn what_a_data_set_can_show() {
 }
 
 #[test]
+fn detectable_differences_are_found_as_often_as_promised() {
+    // Differences of hits, as two recommenders have them: -1, 0 and 1, nine in a hundred not 0.
+    let (requests, trials, moved) = (2000usize, 2000u64, 0.09f64);
+    let design = Design::usual(moved.sqrt());
+    let smallest = detectable(&design, requests).unwrap();
+    let found = |difference: f64, power: f64| {
+        let (gain, loss) = ((moved + difference) / 2.0, (moved - difference) / 2.0);
+        let significant = (0..trials).filter(|&trial| {
+            let mut stream = seed::stream(17, "test-power", trial);
+            let draw = |u: f64| if u < gain { 1.0 } else { -f64::from(u8::from(u > 1.0 - loss)) };
+            let d: Vec<f64> = (0..requests).map(|_| draw(stream.random_range(0.0..1.0))).collect();
+            paired_t(&pairs(&d)).unwrap().p <= 0.05
+        });
+        let share = significant.count() as f64 / trials as f64;
+        // Three standard errors.
+        assert!((share - power).abs() < 0.03, "{share} for {power} at {difference}");
+    };
+    found(smallest, 0.8);
+    found(0.0, 0.05);
+    found(smallest / 2.0, power(&design, smallest / 2.0, requests).unwrap());
+}
+
+#[test]
+fn one_pair() {
+    let one = pairs(&[0.25]);
+    assert_eq!(wilcoxon(&one).unwrap(), Test { statistic: 0.0, p: 1.0 });
+    assert_eq!(sign_test(&one).unwrap().p, 1.0);
+    let flips = PermutationOptions::default();
+    assert_eq!(sign_flip_test(&one, &flips, &Run::quiet(0)).unwrap().p, 1.0);
+    let message = paired_t(&one).unwrap_err().to_string();
+    assert!(message.contains("two pairs"), "{message}");
+    assert!(mean_interval(&one, 0.95).is_err());
+    let point = bootstrap(&one, &BootstrapOptions::default(), &Run::quiet(0)).unwrap();
+    assert_eq!(point, Interval { low: 0.25, high: 0.25 });
+}
+
+#[test]
 fn holm_by_hand() {
     assert_eq!(holm(&[0.01, 0.04, 0.03, 0.005]).unwrap(), [0.03, 0.06, 0.06, 0.02]);
     assert_eq!(holm(&[0.9, 0.8]).unwrap(), [1.0, 1.0]);

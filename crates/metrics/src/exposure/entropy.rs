@@ -1,6 +1,7 @@
 //! Shannon entropy of the exposures in nats: -sum p_i ln p_i, p_i the share of item i in all
 //! recommended places within k (RecBole's ShannonEntropy has the same sum divided by the number of
-//! recommended items; Elliot's is in bits). 0 where nothing was recommended.
+//! recommended items; Elliot's is in bits and gives every user one vote, however long the list). 0
+//! where nothing was recommended.
 
 use super::exposure;
 use crate::EvalContext;

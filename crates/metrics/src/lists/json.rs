@@ -1,17 +1,18 @@
 //! MiniOneRec's result file: a JSON array with one object a request, `predict` (strings, best
 //! first) and `output` (a string, or several).
 //!
-//! The layout is from memory of its repository, not checked against a published file.
-//!
-//! Blanks, line breaks and one pair of quotes around an item are taken off, as its evaluation does.
+//! The layout is that of the writer (`evaluate.py`) and the reader (`calc.py`) in its repository;
+//! no published file was at hand. Quotes and white space around an item are taken off, as there.
 //! Rows have no user; they are numbered from 0.
+//!
+//! Two things are ours: several strings in `output` are all relevant (`calc.py` takes the first), and
+//! of an item that a list holds twice the first place counts and the items behind move up (`calc.py`
+//! counts places as they come, so where beams repeat an item our figures are the higher ones).
 
 use super::{Names, UserLists, UserTruth};
 use crate::Truth;
 use serde_json::{Map, Value};
 use sidereal_core::{Error, ItemId, RankedLists, Result};
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
 pub(super) fn lists(path: &Path, items: &mut Names) -> Result<UserLists> {
@@ -54,10 +55,13 @@ pub(super) fn truth(path: &Path, items: &mut Names) -> Result<UserTruth> {
 }
 
 fn rows(path: &Path) -> Result<Vec<Map<String, Value>>> {
-    let file = BufReader::new(File::open(path).map_err(|e| Error::read(path, e))?);
-    let rows: Vec<Map<String, Value>> = serde_json::from_reader(file).map_err(|e| {
-        Error::data_line(path, e.line() as u64, format!("expected an array of objects: {e}"))
-    })?;
+    let rows: Vec<Map<String, Value>> =
+        serde_json::from_reader(super::rows::open(path)?).map_err(|e| {
+            if e.is_io() {
+                return Error::read(path, e.into());
+            }
+            Error::data_line(path, e.line() as u64, format!("expected an array of objects: {e}"))
+        })?;
     if rows.is_empty() {
         return Err(Error::data(path, "the file has no rows"));
     }
@@ -87,6 +91,5 @@ fn strings<'a>(
 }
 
 fn clean(name: &str) -> &str {
-    let name = name.trim();
-    name.strip_prefix('"').and_then(|n| n.strip_suffix('"')).unwrap_or(name).trim()
+    name.trim_matches(|c: char| c == '"' || c.is_whitespace())
 }

@@ -2,14 +2,15 @@
 //!
 //! | format | lists | relevant items |
 //! |---|---|---|
-//! | [`Format::Trec`] | run: `user Q0 item rank score tag`, by score, ties to the larger item name as in trec_eval | qrels: `user 0 item grade`; grades above 0 are gains |
+//! | [`Format::Trec`] | run: `user Q0 item rank score tag`, by score in 32 bits, ties to the larger item name, both as in trec_eval; ranks are not read | qrels: `user 0 item grade`; grades above 0 are gains |
 //! | [`Format::Csv`] | header with `user`, `item` and maybe `rank` or `score`; else file order | `user`, `item`, maybe `gain` |
 //! | [`Format::RecBole`] | tab-separated, header `user_id:token item_id:token score:float` (an atomic file) | the same header; `rating:float`, where there is one, is ignored |
 //! | [`Format::MiniOneRec`] | JSON array of objects, `predict` holds the list | `output` is the target; rows are users |
 //!
 //! Items are numbered by [`Names`], which lists and truth share. Names that a fixed catalogue does
-//! not have are left out of lists and counted, and are an error in the truth. Errors name file and
-//! line (or row).
+//! not have are left out of lists and counted, and are an error in the truth; without a fixed
+//! catalogue every name is an item, so that an invented one keeps its place. Files may be compressed
+//! with gzip, whatever their name. Errors name file and line (or row).
 
 mod json;
 mod names;
@@ -37,10 +38,14 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format of a file by its ending and, for other endings than `.json` and `.csv`, its first
-    /// line. Fails when the file cannot be read.
+    /// The format of a file by its ending (before `.gz`) and, for other endings than `.json` and
+    /// `.csv`, its first line. Fails when the file cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
-        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        let ending = |p: &Path| p.extension().map(|e| e.to_string_lossy().to_lowercase());
+        let ending = match ending(path) {
+            Some(gz) if gz == "gz" => ending(&path.with_extension("")),
+            other => other,
+        };
         Ok(match ending.as_deref() {
             Some("json") => Format::MiniOneRec,
             Some("csv") => Format::Csv,

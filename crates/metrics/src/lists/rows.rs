@@ -1,14 +1,25 @@
 //! Lines with their numbers, and fields of lines.
 
+use flate2::bufread::MultiGzDecoder;
 use sidereal_core::{Error, Result};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+/// The text of a file, plain or compressed with gzip (told by its first bytes).
+pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    let mut file = BufReader::new(File::open(path).map_err(|e| Error::read(path, e))?);
+    let start = file.fill_buf().map_err(|e| Error::read(path, e))?;
+    Ok(match start.starts_with(&[0x1f, 0x8b]) {
+        true => Box::new(BufReader::new(MultiGzDecoder::new(file))),
+        false => Box::new(file),
+    })
+}
+
 /// Calls `row` with number and text of each line that is not blank; line ends and a byte-order mark
 /// are taken off.
 pub(super) fn each_line(path: &Path, mut row: impl FnMut(u64, &str) -> Result<()>) -> Result<()> {
-    let mut file = BufReader::new(File::open(path).map_err(|e| Error::read(path, e))?);
+    let mut file = open(path)?;
     let (mut bytes, mut number) = (Vec::new(), 0);
     loop {
         bytes.clear();
@@ -28,9 +39,8 @@ pub(super) fn each_line(path: &Path, mut row: impl FnMut(u64, &str) -> Result<()
 
 /// The first line, empty for an empty file. Only its beginning is read.
 pub(super) fn first_line(path: &Path) -> Result<String> {
-    let file = BufReader::new(File::open(path).map_err(|e| Error::read(path, e))?);
     let mut bytes = Vec::new();
-    std::io::Read::take(file, 1 << 12)
+    std::io::Read::take(open(path)?, 1 << 12)
         .read_until(b'\n', &mut bytes)
         .map_err(|e| Error::read(path, e))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -164,8 +164,12 @@ fn read(path: &Path, layout: Layout, of: Of, items: &mut Names) -> Result<Rows> 
                     text.parse().ok().filter(|n: &f64| n.is_finite()).ok_or_else(|| {
                         at(format!("`{text}` in field {}, expected a number", column + 1))
                     })?;
-                // -0.0 and 0.0 are one score.
-                number + 0.0
+                // -0.0 and 0.0 are one score; trec_eval reads scores in 32 bits, and what is equal
+                // there is a tie.
+                match layout {
+                    Layout::Run => f64::from(number as f32) + 0.0,
+                    _ => number + 0.0,
+                }
             }
         };
         let (user, item) = (fields[columns.user], fields[columns.item]);

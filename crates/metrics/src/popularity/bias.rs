@@ -4,7 +4,6 @@
 //! two over their mean, |p_h - p_t| / (p_h + p_t): 0 is fair, 1 means that one group has nothing.
 //! - PopREO, equal opportunity: p_g = hits in g within k / targets in g that the user has not had.
 //! - PopRSP, statistical parity: p_g = items of g within k / items of g that the user has not had.
-//!   Its form is from memory of Elliot's code.
 //!
 //! "Has not had" is read from the histories of the requests, a set. Where both chances are 0, or a
 //! group has no candidate, the value is not defined; here it is 0 when nobody got anything and the

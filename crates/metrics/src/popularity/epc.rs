@@ -4,8 +4,8 @@
 //! disc(rank), with disc(rank) = 1 / log2(rank + 1); mean over requests. An empty list has 0.
 //! - EPC, expected popularity complement: nov = 1 - audience / training users; items unseen in
 //!   training have 1 (Elliot v0.3.1).
-//! - EFD, expected free discovery: nov = -log2(audience / sum of audiences). Elliot's form is from
-//!   memory: unseen items, whose novelty would be infinite, get that of an item with one user.
+//! - EFD, expected free discovery: nov = -log2(audience / sum of audiences); items unseen in training
+//!   get the novelty of the least known item that was seen (Elliot v0.3.1).
 
 use super::Audience;
 use crate::metric::at_k;
@@ -29,7 +29,8 @@ at_k! {
     |name: &str, k, context: &EvalContext<'a>| {
         let audience = Audience::of(context.train(name)?, context.n_items)?;
         let total = audience.total().max(1) as f64;
-        let bits = |&c: &u32| (total / f64::from(c.max(1))).log2();
+        let least = audience.of_item.iter().copied().filter(|&c| c > 0).min().unwrap_or(1);
+        let bits = |&c: &u32| (total / f64::from(c.max(least))).log2();
         let novelty = audience.of_item.iter().map(bits).collect();
         Ok(Form::mean(name, k, Discovery { novelty }))
     }
@@ -42,10 +43,10 @@ struct Discovery {
 impl Formula for Discovery {
     fn values(&self, judged: &Judged<'_>, cut_offs: &[usize], values: &mut [f64]) {
         let table = &*DISCOUNTS;
-        let hit = |sum: &mut f64, hit: usize, rank: u32| {
-            *sum += table.at(rank as usize) * self.novelty[judged.hits[hit].index()];
+        let novelty = |hit: usize, rank: u32| {
+            table.at(rank as usize) * self.novelty[judged.hits[hit].index()]
         };
-        judged.over_hits(cut_offs, values, 0.0, hit, |sum, k| match k.min(judged.head.len()) {
+        judged.over_hits(cut_offs, values, novelty, |sum, k| match k.min(judged.head.len()) {
             0 => 0.0,
             places => sum / table.sum(places),
         });

@@ -8,6 +8,7 @@ mod epc;
 mod long_tail;
 mod self_information;
 mod short_head;
+mod tail_percentage;
 
 pub use arp::Arp;
 pub use bias::{PopReo, PopRsp};
@@ -15,6 +16,7 @@ pub use epc::{Efd, Epc};
 pub use long_tail::{Aclt, Aplt, LongTailOptions};
 pub use self_information::SelfInformation;
 pub use short_head::ShortHead;
+pub use tail_percentage::{TailOptions, TailPercentage};
 
 use sidereal_core::{Error, Result, Sequences};
 

@@ -1,13 +1,24 @@
-//! Answer matching (SQuAD, Rajpurkar et al., arXiv 1606.05250; KILT uses the same): both sides are
-//! normalised by lower case, no ASCII punctuation, no articles (a, an, the), single spaces.
+//! Answer matching (SQuAD, Rajpurkar et al., arXiv 1606.05250; KILT's code has the same): both sides
+//! are normalised by lower case, no ASCII punctuation, no articles (a, an, the), single spaces.
 
 use std::collections::BTreeMap;
 
-/// The normal form of an answer.
+/// The normal form of an answer. An article is a whole run of letters, digits and `_`, so it also
+/// goes where a dash that is not ASCII stands beside it.
 pub fn normalise(text: &str) -> String {
     let plain: String = text.to_lowercase().chars().filter(|c| !c.is_ascii_punctuation()).collect();
-    let words = plain.split_whitespace().filter(|w| !matches!(*w, "a" | "an" | "the"));
-    words.collect::<Vec<_>>().join(" ")
+    let mut rest = &plain[..];
+    let mut kept = String::with_capacity(plain.len());
+    while let Some(first) = rest.chars().next() {
+        let word = first.is_alphanumeric();
+        let end = rest.find(|c: char| c.is_alphanumeric() != word).unwrap_or(rest.len());
+        match &rest[..end] {
+            "a" | "an" | "the" => kept.push(' '),
+            run => kept.push_str(run),
+        }
+        rest = &rest[end..];
+    }
+    kept.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// 1 where the normal forms agree, else 0.

@@ -1,11 +1,13 @@
 //! Text against reference texts: answers ([`exact_match`], [`token_f1`]) and overlap
-//! ([`rouge_n`], [`rouge_l`]). Plain functions over strings; with several references take the best
-//! ([`best`]).
+//! ([`rouge_n`], [`rouge_l`], [`bleu`]). Plain functions over strings; with several references take
+//! the best ([`best`]).
 
 mod answers;
+mod bleu;
 mod rouge;
 
 pub use answers::{exact_match, normalise, token_f1};
+pub use bleu::{Rendering, Smoothing, bleu};
 pub use rouge::{Overlap, rouge_l, rouge_n};
 
 /// The best value over references, as KILT and SQuAD have it; 0 without any.

@@ -1,9 +1,14 @@
 //! Exact sums of f64 values: the order of addition and the cuts between threads, blocks and shards
 //! change no bit.
 //!
-//! A value is rounded once to a multiple of 2^-64 (values from 2^-12 up lie on that grid already)
-//! and added as a 128-bit integer, so sums are associative. Values of 2^62 and above, infinities,
-//! NaN and sums beyond 2^63 make the sum NaN. Cost: a few integer operations a value.
+//! A value is rounded once to a multiple of 2^-64, ties to even (values from 2^-12 up lie on that
+//! grid already), and added as a 128-bit integer, so sums are associative. Values of 2^62 and above,
+//! infinities, NaN and sums beyond 2^63 make the sum NaN. Cost: a few integer operations a value;
+//! many sums side by side are cheaper ([`Lanes`]).
+
+mod lanes;
+
+pub(crate) use lanes::Lanes;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +54,7 @@ impl Sum {
     }
 }
 
-/// `value` in units of 2^-64, rounded half away from zero; none for what does not fit.
+/// `value` in units of 2^-64, ties to even; none for what does not fit.
 fn fixed(value: f64) -> Option<i128> {
     let bits = value.to_bits();
     let exponent = (bits >> 52 & 0x7ff) as i32;
@@ -57,7 +62,11 @@ fn fixed(value: f64) -> Option<i128> {
     let shift = exponent - 1075 + FRACTION;
     let units = match shift {
         0..=73 => i128::from(mantissa) << shift,
-        -53..=-1 => i128::from((mantissa + (1 << (-shift - 1))) >> -shift),
+        -53..=-1 => {
+            let (whole, half) = (mantissa >> -shift, 1 << (-shift - 1));
+            let rest = mantissa - (whole << -shift);
+            i128::from(whole + u64::from(rest > half || rest == half && whole & 1 == 1))
+        }
         i32::MIN..=-54 => 0,
         _ => return None,
     };
