@@ -62,7 +62,10 @@ fn one(
             case: Vec::new(),
             seed: Vec::new(),
             set: a.set.clone(),
+            jobs: 1,
+            memory: None,
             child: false,
+            threads: usize::MAX,
             dry_run: false,
             common: a.common.clone(),
         };

@@ -1,16 +1,22 @@
 //! `sidereal sweep FILE.toml`.
 
+use super::ahead;
 use super::args::SweepArguments;
 use super::child;
 use super::interrupt::cancel_on_interrupt;
-use super::run::observers;
+use super::wire::{Line, Sender};
 use super::{output, tables};
 use crate::Registry;
-use sidereal_core::{Cancel, Error, Result};
-use sidereal_experiment::sweep::{RunRow, Selection, State, SweepOptions, check, run_here};
+use sidereal_core::{Cancel, Error, Observer, Result, Silent};
+use sidereal_experiment::sweep::{
+    Budget, Job, Lookout, Place, RunRow, Selection, State, SweepOptions, check, run_here,
+};
 use sidereal_experiment::{Sweep, default_cache, default_out};
+use sidereal_train::Board;
 use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 pub fn sweep(registry: &Registry, a: SweepArguments) -> Result<ExitCode> {
     let mut sweep = Sweep::load(&a.file)?;
@@ -33,24 +39,48 @@ pub fn go(
     options.selection.check(sweep)?;
     let selected =
         || sweep.jobs(&options.out).filter(|j| options.selection.has(&j.case.name, j.seed));
+    let cache = a.common.cache.clone().unwrap_or_else(default_cache);
     if a.dry_run {
-        return dry_run(sweep, &options.selection);
+        return dry_run(registry, sweep, &a, &options, &cache, cancel);
     }
     let total = selected().count();
     let quiet = a.common.quiet || a.common.json;
-    let mut done = 0;
-    let heard = |row: &RunRow| {
-        done += 1;
-        match quiet {
-            true => Ok(()),
-            false => output::print(&format!("{done}/{total}  {}\n", line(row))),
+    let mut lookout = match quiet && a.memory.is_none() {
+        true => None,
+        false => {
+            let look = ahead::look(registry, sweep, &options, &cache, None, cancel);
+            Some(look.map_err(with_advice)?)
         }
     };
-    let cache = a.common.cache.clone().unwrap_or_else(default_cache);
+    let mut expected = None;
+    if let Some(outlook) = lookout.as_ref().filter(|l| !l.is_empty()).map(Lookout::outlook) {
+        if !quiet {
+            output::print(&format!("{}\n", ahead::text(&outlook, options.budget.jobs)))?;
+        }
+        outlook.check(a.memory)?;
+        expected = outlook.seconds;
+    }
+    let mut done = 0;
+    let began = Instant::now();
+    let board = (!quiet).then(Board::new);
+    board.iter().for_each(|board| board.overall(overall(0, total, 0.0, expected)));
+    let heard = |row: &RunRow| {
+        done += 1;
+        let Some(board) = &board else { return Ok(()) };
+        board.overall(overall(done, total, began.elapsed().as_secs_f64(), expected));
+        board.above(|| output::print(&format!("{done}/{total}  {}\n", line(row))))
+    };
     let parent = child::Parent { sweep: &a, out: &options.out, cache: &cache, cancel };
+    let run = |job: &Job<'_>, place: &Place<'_>| {
+        let name = format!("{}, seed {}", job.case.name, job.seed);
+        let line = board.as_ref().map(|board| board.line(&name));
+        let shown = line.as_ref().map_or(&Silent as &dyn Observer, |line| line);
+        parent.run(job, place, shown)
+    };
     let summary =
-        sidereal_experiment::sweep::sweep(registry, sweep, &options, |job| parent.run(job), heard)
-            .map_err(with_advice)?;
+        sidereal_experiment::sweep::sweep(registry, sweep, &options, lookout.as_mut(), run, heard);
+    drop(board);
+    let summary = summary.map_err(with_advice)?;
     match a.common.json {
         true => output::print_json(&summary)?,
         false => {
@@ -83,6 +113,7 @@ fn options(sweep: &Sweep, a: &SweepArguments) -> SweepOptions {
     SweepOptions {
         out: a.out.clone().unwrap_or_else(|| default_out(&sweep.name)),
         selection: Selection { cases: a.case.clone(), seeds: a.seed.clone() },
+        budget: Budget { jobs: a.jobs.into(), memory: a.memory, ..Budget::default() },
     }
 }
 
@@ -93,9 +124,9 @@ fn child(registry: &Registry, sweep: &Sweep, a: &SweepArguments) -> Result<ExitC
     let cancel = child::cancel_with_parent();
     let cache = a.common.cache.clone().unwrap_or_else(default_cache);
     for job in sweep.jobs(&options.out).filter(|j| options.selection.has(&j.case.name, j.seed)) {
-        if let Err(error) = run_here(registry, &job, &cache, observers(a.common.quiet), &cancel) {
-            // Standard output is how the sweep hears of it.
-            output::print(&error.to_string())?;
+        let observers: Vec<Box<dyn Observer>> = vec![Box::new(Sender::default())];
+        if let Err(error) = run_here(registry, &job, &cache, a.threads, observers, &cancel) {
+            Line::Error(error.to_string()).send();
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -114,18 +145,41 @@ fn line(row: &RunRow) -> String {
     }
 }
 
-fn dry_run(sweep: &Sweep, selection: &Selection) -> Result<ExitCode> {
-    let mut table = tables::Table::default();
-    table.row(["case".to_string(), "seeds".into()]);
-    for case in &sweep.cases {
-        let seeds = sweep.seeds.iter().filter(|&&seed| selection.has(&case.name, seed));
-        let seeds: Vec<String> = seeds.map(u64::to_string).collect();
-        if !seeds.is_empty() {
-            table.row([case.name.clone(), seeds.join(", ")]);
+/// The line over all runs.
+fn overall(done: usize, total: usize, seconds: f64, expected: Option<f64>) -> String {
+    let of = expected.map_or(String::new(), |s| format!(" of about {}", ahead::time(s)));
+    format!("{done} of {total} runs done, {}{of}", ahead::time(seconds))
+}
+
+fn dry_run(
+    registry: &Registry,
+    sweep: &Sweep,
+    a: &SweepArguments,
+    options: &SweepOptions,
+    cache: &Path,
+    cancel: &Cancel,
+) -> Result<ExitCode> {
+    let scratch = std::env::temp_dir().join(format!("sidereal-dry-run-{}", std::process::id()));
+    let looked = ahead::look(registry, sweep, options, cache, Some(&scratch), cancel);
+    // What a trial made is of no use to anyone.
+    let _ = std::fs::remove_dir_all(&scratch);
+    let outlook = looked?.outlook();
+    if a.common.json {
+        output::print_json(&outlook)?;
+    } else {
+        let mut table = tables::Table::default();
+        table.row(["case".to_string(), "seeds".into()]);
+        for case in &sweep.cases {
+            let has = |seed: &&u64| options.selection.has(&case.name, **seed);
+            let seeds: Vec<String> = sweep.seeds.iter().filter(has).map(u64::to_string).collect();
+            if !seeds.is_empty() {
+                table.row([case.name.clone(), seeds.join(", ")]);
+            }
         }
+        let ahead = ahead::text(&outlook, options.budget.jobs);
+        output::print(&format!("{}\n{ahead}", table.text(0)))?;
     }
-    output::print(&table.text(0))?;
-    Ok(ExitCode::SUCCESS)
+    outlook.check(a.memory).map(|()| ExitCode::SUCCESS)
 }
 
 /// Says how to go on.

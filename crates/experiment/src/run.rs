@@ -3,10 +3,12 @@
 use crate::folder::{CHECKPOINTS, Existing, RunFolder};
 use crate::leaks::Guard;
 use crate::leaks::provenance::PROVENANCE;
+use crate::measured::Measured;
 use crate::results::Results;
 use crate::serve::{Example, examples};
 use crate::stages::evaluation::{self, Subject};
 use crate::stages::{Context, data, sids, training, versions};
+use crate::sweep::{self, Work};
 use crate::{Cache, Plan, Registry};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,6 +20,10 @@ use std::time::Instant;
 
 /// Users whose recommendations are kept with a run.
 const EXAMPLES: usize = 6;
+
+/// Group of the event that tells that a stage is done: its name with the seconds that it took, and
+/// `reused`, 1 where the cache had it.
+pub const STAGE: &str = "stage";
 
 /// Name of the file with their recommendations.
 pub const EXAMPLES_FILE: &str = "examples.json";
@@ -87,9 +93,10 @@ pub fn run(
         cx.run.emit(Event::Note(&text));
     }
     files::write_json(&folder.path("versions.json"), &version_tree(plan))?;
-    let mut stages = Stages { began, times: Vec::new() };
+    let mut stages = Stages { cx: &cx, began, times: Vec::new(), work: None };
 
     let data = data::data(&cx)?;
+    stages.work = Work::of(registry, plan, &data).ok();
     stages.done("data", data.reused);
     evaluation::classes(&cx, &data)?;
     files::write_json(&folder.path("data.json"), &data_tree(&data))?;
@@ -122,6 +129,7 @@ pub fn run(
     files::write_json(&folder.path(EXAMPLES_FILE), &outcome.examples)?;
     // Last: a folder with results is a finished run.
     files::write_json(&folder.path(evaluation::METRICS), &outcome.results)?;
+    measure_rest(&cx, &outcome);
     drop_checkpoints(&folder);
     Ok(outcome)
 }
@@ -131,7 +139,7 @@ fn train(
     cx: &Context<'_>,
     data: &data::Data,
     folder: &RunFolder,
-    stages: &mut Stages,
+    stages: &mut Stages<'_>,
     guard: &mut Guard<'_>,
 ) -> Result<Subject> {
     let Some(plan) = &cx.plan.model else {
@@ -157,7 +165,10 @@ fn train(
         }
     };
     let made = training::training(cx, plan, data, table, &folder.path(CHECKPOINTS))?;
-    stages.done("training", made.entry.reused);
+    let summary: Option<Value> = files::read_json(&made.entry.path(training::SUMMARY)).ok();
+    // What went on with earlier work tells nothing of a whole training.
+    let whole = summary.is_none_or(|s| s["resumed_from"].is_null());
+    stages.finish("training", made.entry.reused, whole && !made.entry.reused);
     guard.stage(made.provenance()?)?;
     for name in [training::WEIGHTS, training::MODEL_CONFIG, training::SUMMARY] {
         folder.adopt(&made.entry.path(name))?;
@@ -165,17 +176,57 @@ fn train(
     Ok(evaluation::model(made.trained))
 }
 
-struct Stages {
+struct Stages<'a> {
+    cx: &'a Context<'a>,
     began: Instant,
     times: Vec<StageTime>,
+    work: Option<Work>,
 }
 
-impl Stages {
+impl Stages<'_> {
     fn done(&mut self, stage: &'static str, reused: bool) {
+        self.finish(stage, reused, !reused);
+    }
+
+    /// `measured`: the time is that of the whole stage.
+    fn finish(&mut self, stage: &'static str, reused: bool, measured: bool) {
         let before: f64 = self.times.iter().map(|t| t.seconds).sum();
         let seconds = self.began.elapsed().as_secs_f64() - before;
+        let step = self.times.len() as u64;
+        let numbers = &[(stage, seconds), ("reused", f64::from(u8::from(reused)))];
+        self.cx.run.emit(Event::Scalars { group: STAGE, step, numbers });
         self.times.push(StageTime { stage, seconds, reused });
+        let planned = sweep::stages(self.cx.plan).into_iter().find(|s| s.kind.name() == stage);
+        if let (true, Some(planned)) = (measured, planned) {
+            let measured = Measured {
+                stage: stage.into(),
+                component: planned.component,
+                alike: planned.alike,
+                work: self.work.as_ref().and_then(|w| w.units(planned.kind)),
+                parameters: self.work.as_ref().and_then(|w| w.parameters),
+                threads: self.cx.run.threads,
+                seconds,
+                peak_memory: sidereal_train::peak_memory(),
+            };
+            measured.add(self.cx.cache.root());
+        }
     }
+}
+
+/// What a run took beside the stages that it made.
+fn measure_rest(cx: &Context<'_>, outcome: &Outcome) {
+    let made: f64 = outcome.stages.iter().filter(|s| !s.reused).map(|s| s.seconds).sum();
+    let measured = Measured {
+        stage: String::new(),
+        component: String::new(),
+        alike: String::new(),
+        work: None,
+        parameters: None,
+        threads: cx.run.threads,
+        seconds: outcome.seconds - made,
+        peak_memory: outcome.peak_memory,
+    };
+    measured.add(cx.cache.root());
 }
 
 /// Checkpoints of a training that ended for lack of time stay: more minutes may follow.
