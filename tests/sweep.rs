@@ -260,6 +260,82 @@ fn lists_that_go_together_and_random_draws_are_runs() {
     assert!(done.err.contains("have one length"), "{}", done.err);
 }
 
+const HALVING: &str = "[sweep]\nbase = \"tiny.toml\"\nseeds = [0, 1]\n[sweep.halving]\neta = 2\n\
+    from = 1\nto = 4\n[sweep.grid]\n\"train.lr\" = [1e-5, 0.003, 1e-6, 0.01]\n";
+
+/// The rungs are what runs of their lengths come to, the chosen case is a run of its own, and no
+/// other was looked at on the test.
+#[test]
+fn halving_chooses_on_validation_and_evaluates_one() {
+    let place = Place::new();
+    place.write("halve.toml", HALVING);
+    let dry = place.sidereal(&["sweep", "halve.toml", "--dry-run"]).ok();
+    assert!(dry.out.contains("train.epochs: 4 with 1, 2 with 2, 1 with 4: about"), "{}", dry.out);
+    let args = ["sweep", "halve.toml", "--jobs", "2", "--json"];
+    let done = place.sidereal(&args).ok();
+    let summary: Value = serde_json::from_str(&done.out).unwrap();
+    let metric = summary["choice"]["metric"].as_str().unwrap();
+    // What a run of that length says on validation when it ends.
+    let valid = |case: &str, epochs: u64| -> f64 {
+        let of = |seed: u64| {
+            let out = format!("plain/{case}-{epochs}-{seed}");
+            let set = [format!("train.epochs={epochs}"), format!("seed={seed}")];
+            let lr = format!("train.lr={}", case.rsplit('=').next().unwrap());
+            let sets = ["--set", &set[0], "--set", &set[1], "--set", &lr];
+            place.run(&[&["--out", &out, "--cache", "other"], &sets[..]].concat()).ok();
+            let best = place.json(&format!("{out}/training.json"))["best"]["metrics"].clone();
+            let all = best.as_array().unwrap().clone();
+            all.iter().find(|m| m[0] == metric).unwrap()[1].as_f64().unwrap()
+        };
+        (of(0) + of(1)) / 2.0
+    };
+    let names = |at: usize| -> Vec<(String, f64)> {
+        let cases = summary["bracket"]["rungs"][at]["cases"].as_array().unwrap().clone();
+        let one = |c: &Value| (c["case"].as_str().unwrap().into(), c["valid"].as_f64().unwrap());
+        cases.iter().map(one).collect()
+    };
+    let mut left: Vec<String> = names(0).into_iter().map(|c| c.0).collect();
+    assert_eq!(left.len(), 4);
+    for (at, (epochs, keep)) in [(1, 2), (2, 1), (4, 1)].into_iter().enumerate() {
+        let expected: Vec<(String, f64)> =
+            left.iter().map(|case| (case.clone(), valid(case, epochs))).collect();
+        assert_eq!(names(at), expected, "rung {at}");
+        let mut order: Vec<usize> = (0..left.len()).collect();
+        order.sort_by(|&a, &b| expected[b].1.total_cmp(&expected[a].1));
+        let mut kept = order[..keep].to_vec();
+        kept.sort_unstable();
+        left = kept.into_iter().map(|i| left[i].clone()).collect();
+    }
+    let runs = summary["runs"].as_array().unwrap();
+    assert!(runs.len() == 2 && runs.iter().all(|r| r["case"] == left[0].as_str()));
+    let own = format!("plain/{}-4-1/metrics.json", left[0]);
+    let folder = runs[1]["folder"].as_str().unwrap();
+    assert_eq!(place.json(&format!("{folder}/metrics.json")), place.json(&own));
+    let table = text(&place, "runs/halve/table.md");
+    assert!(table.contains("chosen on validation: ") && table.contains("falls at"), "{table}");
+    for rung in common::names(&place.path("runs/halve/rungs")) {
+        for case in common::names(&place.path(&format!("runs/halve/rungs/{rung}"))) {
+            let run = place.path(&format!("runs/halve/rungs/{rung}/{case}/seed-0"));
+            assert!(
+                !run.is_dir()
+                    || !run.join("metrics.json").exists() && run.join("valid.json").exists()
+            );
+        }
+    }
+
+    // The same command runs nothing; a rung that was lost is run again to the same end.
+    let log = format!("runs/halve/rungs/epochs=1/{}/seed-0/log.jsonl", left[0].replace(' ', "-"));
+    let before = place.read(&log);
+    assert_eq!(place.sidereal(&args).ok().out, done.out);
+    assert_eq!(place.read(&log), before);
+    std::fs::remove_dir_all(place.path("runs/halve/rungs/epochs=2")).unwrap();
+    std::fs::remove_dir_all(place.path("runs/cache")).unwrap();
+    place.sidereal(&["sweep", "halve.toml", "-q"]).ok();
+    assert_eq!(text(&place, "runs/halve/table.md"), table);
+    let part = place.sidereal(&["sweep", "halve.toml", "--seed", "0"]);
+    assert!(part.code == 4 && part.err.contains("by all seeds"), "{}", part.err);
+}
+
 /// What ends a run, a stop and the death of the whole sweep.
 #[cfg(target_os = "linux")]
 mod ends {

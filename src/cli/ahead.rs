@@ -4,7 +4,7 @@ use super::tables::Table;
 use crate::Registry;
 use sidereal_core::{Cancel, Result};
 use sidereal_experiment::Sweep;
-use sidereal_experiment::sweep::{Lookout, Outlook, Row, SweepOptions};
+use sidereal_experiment::sweep::{Lookout, Outlook, Row, Rung, SweepOptions, rung_folder};
 use std::path::Path;
 
 /// Looks at the cache and tries what was never measured. With a `scratch` folder nothing is written
@@ -23,10 +23,31 @@ pub fn look<'a>(
     Ok(lookout)
 }
 
+/// Seconds of a sweep; of a bracket, those of its first rung scaled to the others.
+pub fn seconds(outlook: &Outlook, sweep: &Sweep) -> Option<f64> {
+    let Some(halving) = &sweep.halving else { return outlook.seconds };
+    let rungs = halving.rungs(sweep.cases.len());
+    let work = |r: &Rung| r.resource as f64 * r.cases as f64;
+    let first = rungs.first().map(work).filter(|w| *w > 0.0)?;
+    Some(outlook.seconds? * rungs.iter().map(work).sum::<f64>() / first)
+}
+
 /// A line a kind of stage, then time and memory of the whole.
-pub fn text(outlook: &Outlook, jobs: usize) -> String {
+pub fn text(outlook: &Outlook, sweep: &Sweep, jobs: usize) -> String {
     if outlook.runs.is_empty() {
-        return "every run is done\n".into();
+        return match &sweep.halving {
+            None => "every run is done\n".into(),
+            Some(_) => "every run of the first rung is done\n".into(),
+        };
+    }
+    let mut bracket = String::new();
+    if let Some(halving) = &sweep.halving {
+        let rungs = halving.rungs(sweep.cases.len());
+        let rungs = rungs.iter().map(|r| format!("{} with {}", r.cases, r.resource));
+        let rungs = rungs.collect::<Vec<_>>().join(", ");
+        let whole =
+            seconds(outlook, sweep).map_or("time unknown".into(), |s| format!("about {}", time(s)));
+        bracket = format!("cases by {}: {rungs}: {whole}; of these the first:\n", halving.resource);
     }
     let mut table = Table::default();
     table.row(["stage", "distinct", "cached", "each", "all"].map(String::from));
@@ -48,7 +69,7 @@ pub fn text(outlook: &Outlook, jobs: usize) -> String {
         (Some(one), _) => format!("{} a run", mib(one)),
         _ => "unknown".into(),
     };
-    format!("{}{runs} runs{side}: {whole}{rough}\nmemory: {memory}\n", table.text(0))
+    format!("{bracket}{}{runs} runs{side}: {whole}{rough}\nmemory: {memory}\n", table.text(0))
 }
 
 fn each(row: &Row) -> String {

@@ -111,7 +111,10 @@ pub struct SweepArguments {
     /// Most threads of the run, with --child
     #[arg(long, hide = true, default_value_t = usize::MAX)]
     pub threads: usize,
-    /// Checks every run and lists them, and does nothing else
+    /// The rung that the run is on, with --child: what it has of `sweep.halving.resource`
+    #[arg(long, hide = true)]
+    pub rung: Option<u64>,
+    /// Checks every run, lists them with what is ahead (stages, time, memory), and runs none
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]

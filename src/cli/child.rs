@@ -32,8 +32,15 @@ pub struct Parent<'a> {
 }
 
 impl Parent<'_> {
-    /// Runs one in a process of its own; `shown` hears its events.
-    pub fn run(&self, job: &Job<'_>, place: &Place<'_>, shown: &dyn Observer) -> Result<()> {
+    /// Runs one in a process of its own, on a rung of successive halving where one is given; `shown`
+    /// hears its events.
+    pub fn run(
+        &self,
+        job: &Job<'_>,
+        place: &Place<'_>,
+        rung: Option<u64>,
+        shown: &dyn Observer,
+    ) -> Result<()> {
         let stopped = || Error::Cancelled("on request".into());
         if self.cancel.is_cancelled() {
             return Err(stopped());
@@ -43,6 +50,7 @@ impl Parent<'_> {
         let mut command = Command::new(program);
         command.args(self.arguments(&job.case.name, job.seed)).arg("--child");
         command.arg("--out").arg(self.out).arg("--cache").arg(self.cache);
+        command.args(rung.map(|resource| format!("--rung={resource}")));
         command.arg("--threads").arg(place.threads.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(fail)?;

@@ -66,6 +66,7 @@ fn one(
             memory: None,
             child: false,
             threads: usize::MAX,
+            rung: None,
             dry_run: false,
             common: a.common.clone(),
         };

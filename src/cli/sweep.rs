@@ -9,7 +9,8 @@ use super::{output, tables};
 use crate::Registry;
 use sidereal_core::{Cancel, Error, Observer, Result, Silent};
 use sidereal_experiment::sweep::{
-    Budget, Job, Lookout, Place, RunRow, Selection, State, SweepOptions, check, run_here,
+    Budget, Job, Lookout, Place, RunRow, RungResult, Selection, State, SweepOptions, check, halve,
+    run_here, rung_folder,
 };
 use sidereal_experiment::{Sweep, default_cache, default_out};
 use sidereal_train::Board;
@@ -37,13 +38,25 @@ pub fn go(
     check(registry, sweep)?;
     let options = options(sweep, &a);
     options.selection.check(sweep)?;
+    if sweep.halving.is_some() && !(a.case.is_empty() && a.seed.is_empty()) {
+        return Err(Error::ConfigAt {
+            place: if a.case.is_empty() { "--seed" } else { "--case" }.into(),
+            message: "[sweep.halving] chooses between all cases by all seeds".into(),
+        });
+    }
     let selected =
         || sweep.jobs(&options.out).filter(|j| options.selection.has(&j.case.name, j.seed));
     let cache = a.common.cache.clone().unwrap_or_else(default_cache);
     if a.dry_run {
         return dry_run(registry, sweep, &a, &options, &cache, cancel);
     }
-    let total = selected().count();
+    let total = match &sweep.halving {
+        None => selected().count(),
+        Some(halving) => {
+            let rungs = halving.rungs(sweep.cases.len());
+            (rungs.iter().map(|r| r.cases).sum::<usize>() + 1) * sweep.seeds.len()
+        }
+    };
     let quiet = a.common.quiet || a.common.json;
     let mut lookout = match quiet && a.memory.is_none() {
         true => None,
@@ -55,10 +68,10 @@ pub fn go(
     let mut expected = None;
     if let Some(outlook) = lookout.as_ref().filter(|l| !l.is_empty()).map(Lookout::outlook) {
         if !quiet {
-            output::print(&format!("{}\n", ahead::text(&outlook, options.budget.jobs)))?;
+            output::print(&format!("{}\n", ahead::text(&outlook, sweep, options.budget.jobs)))?;
         }
         outlook.check(a.memory)?;
-        expected = outlook.seconds;
+        expected = ahead::seconds(&outlook, sweep);
     }
     let mut done = 0;
     let began = Instant::now();
@@ -71,25 +84,60 @@ pub fn go(
         board.above(|| output::print(&format!("{done}/{total}  {}\n", line(row))))
     };
     let parent = child::Parent { sweep: &a, out: &options.out, cache: &cache, cancel };
-    let run = |job: &Job<'_>, place: &Place<'_>| {
-        let name = format!("{}, seed {}", job.case.name, job.seed);
+    let run = |job: &Job<'_>, place: &Place<'_>, rung: Option<u64>| {
+        let on = rung.map_or(String::new(), |r| format!(", rung {r}"));
+        let name = format!("{}, seed {}{on}", job.case.name, job.seed);
         let line = board.as_ref().map(|board| board.line(&name));
         let shown = line.as_ref().map_or(&Silent as &dyn Observer, |line| line);
-        parent.run(job, place, shown)
+        parent.run(job, place, rung, shown)
     };
-    let summary =
-        sidereal_experiment::sweep::sweep(registry, sweep, &options, lookout.as_mut(), run, heard);
+    let summary = match &sweep.halving {
+        None => {
+            let run = |job: &Job<'_>, place: &Place<'_>| run(job, place, None);
+            sidereal_experiment::sweep::sweep(
+                registry,
+                sweep,
+                &options,
+                lookout.as_mut(),
+                run,
+                heard,
+            )
+        }
+        Some(halving) => {
+            let look = |rung: &Sweep, at: &SweepOptions| match a.memory {
+                None => Ok(None),
+                Some(_) => {
+                    let all = &options.selection;
+                    Lookout::new(registry, rung, &at.out, all, &cache, at.budget, cancel).map(Some)
+                }
+            };
+            halve(registry, sweep, halving, &options, look, run, heard)
+        }
+    };
     drop(board);
     let summary = summary.map_err(with_advice)?;
     match a.common.json {
         true => output::print_json(&summary)?,
         false => {
+            if let Some(bracket) = &summary.bracket {
+                let mut table = tables::Table::default();
+                bracket.cells().into_iter().for_each(|row| table.row(row));
+                output::print(&format!("\n{}", table.text(0)))?;
+            }
             let mut table = tables::Table::default();
             summary.cells().into_iter().for_each(|row| table.row(row));
+            let verdict = summary.verdict().map_or(String::new(), |v| format!("\n{v}\n"));
             let mixed: String = summary.mixed().iter().map(|m| format!("{m}\n")).collect();
             let out = options.out.display();
-            output::print(&format!("\n{}{mixed}\n{out}\n", table.text(0)))?;
+            output::print(&format!("\n{}{verdict}{mixed}\n{out}\n", table.text(0)))?;
         }
+    }
+    let fallen: Vec<String> =
+        summary.bracket.iter().flat_map(|b| &b.rungs).flat_map(failed_on).collect();
+    if !fallen.is_empty() {
+        let list = fallen.join("; ");
+        let text = format!("cases fell because a run failed: {list}; the same command tries again");
+        return Err(Error::mismatch(text));
     }
     let failed: Vec<&RunRow> = summary
         .runs
@@ -109,6 +157,12 @@ pub fn go(
     Err(Error::mismatch(text))
 }
 
+/// Cases of a rung without a value.
+fn failed_on(rung: &RungResult) -> Vec<String> {
+    let failed = rung.cases.iter().filter(|c| c.valid.is_none());
+    failed.map(|c| format!("{} at {}", c.case, rung.resource)).collect()
+}
+
 fn options(sweep: &Sweep, a: &SweepArguments) -> SweepOptions {
     SweepOptions {
         out: a.out.clone().unwrap_or_else(|| default_out(&sweep.name)),
@@ -119,8 +173,18 @@ fn options(sweep: &Sweep, a: &SweepArguments) -> SweepOptions {
 
 /// The one run that a sweep gave to this process.
 fn child(registry: &Registry, sweep: &Sweep, a: &SweepArguments) -> Result<ExitCode> {
-    let options = options(sweep, a);
-    options.selection.check(sweep)?;
+    let mut options = options(sweep, a);
+    let sweep = match (&sweep.halving, a.rung) {
+        (Some(halving), Some(resource)) => {
+            options.out = options.out.join(rung_folder(halving, resource));
+            sweep.rung(halving, resource)?
+        }
+        (Some(halving), None) => {
+            Sweep { cases: sweep.with_resource(halving, halving.to)?, ..sweep.clone() }
+        }
+        (None, _) => sweep.clone(),
+    };
+    options.selection.check(&sweep)?;
     let cancel = child::cancel_with_parent();
     let cache = a.common.cache.clone().unwrap_or_else(default_cache);
     for job in sweep.jobs(&options.out).filter(|j| options.selection.has(&j.case.name, j.seed)) {
@@ -138,6 +202,10 @@ fn line(row: &RunRow) -> String {
     let name = format!("{}, seed {}", row.case, row.seed);
     match &row.state {
         State::Failed(error) => format!("{name}: failed: {error}"),
+        State::Finished if row.test.is_empty() => {
+            let metrics = row.valid.iter().map(|(name, value)| format!("valid {name} {value:.4}"));
+            format!("{name}: {}", metrics.collect::<Vec<_>>().join("  "))
+        }
         State::Finished => {
             let metrics = row.test.iter().map(|(name, value)| format!("{name} {value:.4}"));
             format!("{name}: {}", metrics.collect::<Vec<_>>().join("  "))
@@ -176,7 +244,7 @@ fn dry_run(
                 table.row([case.name.clone(), seeds.join(", ")]);
             }
         }
-        let ahead = ahead::text(&outlook, options.budget.jobs);
+        let ahead = ahead::text(&outlook, sweep, options.budget.jobs);
         output::print(&format!("{}\n{ahead}", table.text(0)))?;
     }
     outlook.check(a.memory).map(|()| ExitCode::SUCCESS)

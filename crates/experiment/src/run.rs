@@ -10,7 +10,7 @@ use crate::stages::evaluation::{self, Subject};
 use crate::stages::{Context, data, sids, training, versions};
 use crate::sweep::{self, Work};
 use crate::{Cache, Plan, Registry};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sidereal_core::observe::Fanout;
 use sidereal_core::{Cancel, Event, Observer, Result, Run, files};
@@ -75,6 +75,77 @@ pub fn run(
     observers: Vec<Box<dyn Observer>>,
     cancel: Cancel,
 ) -> Result<Outcome> {
+    with_context(registry, plan, options, observers, cancel, |cx, folder, stages, guard, data| {
+        evaluate(cx, folder, stages, guard, data, options)
+    })
+}
+
+/// What a run that ended with training comes to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Validated {
+    /// The metric that chose the checkpoint.
+    pub metric: String,
+    /// Its value on the validation cases.
+    pub value: f64,
+    /// The step of the checkpoint.
+    pub step: u64,
+    /// Seconds of the run.
+    pub seconds: f64,
+}
+
+impl Validated {
+    /// Its file in the run folder.
+    pub const FILE: &'static str = "valid.json";
+}
+
+/// Runs the stages of `plan` up to training: how good the model is on the validation cases, without
+/// a look at the test cases.
+///
+/// Errors: those of a run; a plan without a model, data without validation cases.
+pub fn validate(
+    registry: &Registry,
+    plan: &Plan,
+    options: &RunOptions,
+    observers: Vec<Box<dyn Observer>>,
+    cancel: Cancel,
+) -> Result<Validated> {
+    let began = Instant::now();
+    with_context(
+        registry,
+        plan,
+        options,
+        observers,
+        cancel,
+        |cx, folder, stages, mut guard, data| {
+            train(cx, &data, folder, stages, &mut guard)?;
+            let found: Value = files::read_json(&folder.path(training::SUMMARY))?;
+            let metric = found["select"].as_str().unwrap_or_default();
+            let metrics = found["best"]["metrics"].as_array().map_or(&[][..], Vec::as_slice);
+            let value =
+                metrics.iter().find(|pair| pair[0] == metric).and_then(|pair| pair[1].as_f64());
+            let Some(value) = value else {
+                let message = "there is no validation case, so nothing tells how good a model is";
+                return Err(sidereal_core::Error::input(message));
+            };
+            let step = found["best"]["step"].as_u64().unwrap_or(0);
+            let seconds = began.elapsed().as_secs_f64();
+            let found = Validated { metric: metric.into(), value, step, seconds };
+            files::write_json(&folder.path(Validated::FILE), &found)?;
+            drop_checkpoints(folder);
+            Ok(found)
+        },
+    )
+}
+
+/// Opens the folder, the cache and the data, and does the rest.
+fn with_context<T>(
+    registry: &Registry,
+    plan: &Plan,
+    options: &RunOptions,
+    observers: Vec<Box<dyn Observer>>,
+    cancel: Cancel,
+    rest: impl FnOnce(&Context<'_>, &RunFolder, &mut Stages<'_>, Guard<'_>, data::Data) -> Result<T>,
+) -> Result<T> {
     let began = Instant::now();
     let folder = RunFolder::prepare(&options.out, plan, options.existing)?;
     let mut fanout = Fanout(observers);
@@ -100,17 +171,28 @@ pub fn run(
     stages.done("data", data.reused);
     evaluation::classes(&cx, &data)?;
     files::write_json(&folder.path("data.json"), &data_tree(&data))?;
-    let mut guard = Guard::new(&cx, &data)?;
+    let guard = Guard::new(&cx, &data)?;
+    rest(&cx, &folder, &mut stages, guard, data)
+}
 
-    let subject = match evaluation::baseline(&cx) {
+/// From the data to the results.
+fn evaluate(
+    cx: &Context<'_>,
+    folder: &RunFolder,
+    stages: &mut Stages<'_>,
+    mut guard: Guard<'_>,
+    data: data::Data,
+    options: &RunOptions,
+) -> Result<Outcome> {
+    let subject = match evaluation::baseline(cx) {
         Some(baseline) => baseline,
-        None => train(&cx, &data, &folder, &mut stages, &mut guard)?,
+        None => train(cx, &data, folder, stages, &mut guard)?,
     };
-    let mut evaluated = evaluation::evaluation(&cx, &data, &subject)?;
+    let mut evaluated = evaluation::evaluation(cx, &data, &subject)?;
     guard.lists(&evaluated.results)?;
     stages.done("evaluation", evaluated.entry.reused);
-    let recommender = evaluation::recommender(&cx, &data, &subject)?;
-    let examples = examples(&cx, &data, recommender.as_ref(), subject.sids(), EXAMPLES)?;
+    let recommender = evaluation::recommender(cx, &data, &subject)?;
+    let examples = examples(cx, &data, recommender.as_ref(), subject.sids(), EXAMPLES)?;
     if evaluated.entry.has(evaluation::PER_USER) {
         folder.adopt(&evaluated.entry.path(evaluation::PER_USER))?;
     }
@@ -121,16 +203,16 @@ pub fn run(
         folder: options.out.clone(),
         results: evaluated.results,
         examples,
-        stages: stages.times,
-        seconds: began.elapsed().as_secs_f64(),
+        stages: std::mem::take(&mut stages.times),
+        seconds: stages.began.elapsed().as_secs_f64(),
         peak_memory: sidereal_train::peak_memory(),
     };
-    files::write_json(&folder.path("summary.json"), &summary(&outcome, plan, &folder))?;
+    files::write_json(&folder.path("summary.json"), &summary(&outcome, cx.plan, folder))?;
     files::write_json(&folder.path(EXAMPLES_FILE), &outcome.examples)?;
     // Last: a folder with results is a finished run.
     files::write_json(&folder.path(evaluation::METRICS), &outcome.results)?;
-    measure_rest(&cx, &outcome);
-    drop_checkpoints(&folder);
+    measure_rest(cx, &outcome);
+    drop_checkpoints(folder);
     Ok(outcome)
 }
 

@@ -216,7 +216,10 @@ pub fn halve<'l>(
     mut done: impl FnMut(&RunRow) -> Result<()>,
 ) -> Result<Summary> {
     let choice = Choice::of(registry, sweep)?.ok_or_else(|| {
-        Error::config("evaluate.select", "[sweep.halving] compares cases by one metric; theirs differ")
+        Error::config(
+            "evaluate.select",
+            "[sweep.halving] compares cases by one metric; theirs differ",
+        )
     })?;
     let mut bracket = Bracket { choice, resource: halving.resource.clone(), rungs: Vec::new() };
     let mut left = sweep.clone();

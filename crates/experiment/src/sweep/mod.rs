@@ -15,6 +15,7 @@
 //! want of memory ends alone too.
 
 mod file;
+mod halving;
 mod outlook;
 mod plan;
 mod points;
@@ -23,14 +24,19 @@ mod summary;
 mod trial;
 mod work;
 
-pub use file::{Case, Sweep};
+pub use file::{Aim, Case, Sweep, Until};
+pub use halving::{
+    Bracket, Choice, Halving, Rung, RungResult, Standing, halve, rung_folder, survivors,
+};
 pub use outlook::{Lookout, Outlook, Row, RunMemory};
 pub use plan::{Stage, StageKind, stages};
 pub use schedule::Budget;
-pub use summary::{CaseRow, Column, Kind, Mixed, RunRow, State, Summary};
+pub use summary::{CaseRow, Chosen, Column, Kind, Mixed, RunRow, State, Summary};
 pub use trial::trial;
 pub use work::Work;
 
+use crate::run::Validated;
+use crate::stages::evaluation::METRICS;
 use crate::{Existing, Plan, Registry, RunOptions};
 use schedule::Schedule;
 use sidereal_core::component::nearest;
@@ -97,6 +103,8 @@ pub struct Job<'a> {
     pub seed: u64,
     /// The run folder.
     pub folder: PathBuf,
+    /// How far it goes.
+    pub until: Until,
 }
 
 impl Job<'_> {
@@ -107,7 +115,18 @@ impl Job<'_> {
 
     /// Whether its folder holds the results of `plan`, which is its own.
     fn finished(&self, plan: &Plan) -> Result<bool> {
-        crate::folder::finished(&self.folder, plan)
+        let file = match self.until {
+            Until::Training => Validated::FILE,
+            Until::Evaluation => METRICS,
+        };
+        crate::folder::finished(&self.folder, plan, file)
+    }
+
+    /// What it has still to make, in the order of the work.
+    fn stages(&self, plan: &Plan) -> Vec<Stage> {
+        let mut all = stages(plan);
+        all.retain(|s| self.until == Until::Evaluation || s.kind <= StageKind::Training);
+        all
     }
 }
 
@@ -117,7 +136,7 @@ impl Sweep {
         self.seeds.iter().flat_map(move |&seed| {
             self.cases.iter().map(move |case| {
                 let folder = out.join(case.folder()).join(format!("seed-{seed}"));
-                Job { case, seed, folder }
+                Job { case, seed, folder, until: self.until }
             })
         })
     }
@@ -179,11 +198,16 @@ pub fn sweep(
 ) -> Result<Summary> {
     options.selection.check(sweep)?;
     let jobs: Vec<Job<'_>> = sweep.jobs(&options.out).collect();
-    let mut table = Table { name: &sweep.name, out: &options.out, rows: vec![None; jobs.len()] };
+    let choice = match sweep.aim {
+        Aim::Choose => Choice::of(registry, sweep)?,
+        Aim::Compare => None,
+    };
+    let rows = vec![None; jobs.len()];
+    let mut table = Table { name: &sweep.name, out: &options.out, choice, rows };
     let mut schedule = Schedule::new(options.budget);
     for (at, job) in jobs.iter().enumerate() {
         let selected = options.selection.has(&job.case.name, job.seed);
-        let ended = match job.plan(registry).and_then(|p| Ok((job.finished(&p)?, stages(&p)))) {
+        let ended = match job.plan(registry).and_then(|p| Ok((job.finished(&p)?, job.stages(&p)))) {
             Ok((true, _)) => Ok(()),
             Ok((false, stages)) => {
                 if selected {
@@ -275,18 +299,23 @@ fn memory(
 struct Table<'a> {
     name: &'a str,
     out: &'a Path,
+    choice: Option<Choice>,
     rows: Vec<Option<RunRow>>,
 }
 
 impl Table<'_> {
     fn set(&mut self, at: usize, job: &Job<'_>, ended: Result<()>) -> &RunRow {
         let (case, seed, folder) = (&job.case.name, job.seed, &job.folder);
-        let row = ended.and_then(|()| RunRow::finished(case, seed, folder));
+        let row = ended.and_then(|()| match job.until {
+            Until::Training => RunRow::validated(case, seed, folder),
+            Until::Evaluation => RunRow::finished(case, seed, folder),
+        });
         self.rows[at].insert(row.unwrap_or_else(|e| RunRow::failed(case, seed, folder, &e)))
     }
 
     fn summary(&self) -> Summary {
-        Summary { name: self.name.into(), runs: self.rows.iter().flatten().cloned().collect() }
+        let runs = self.rows.iter().flatten().cloned().collect();
+        Summary { runs, choice: self.choice.clone(), ..Summary::new(self.name) }
     }
 
     fn write(&self) -> Result<()> {
@@ -317,7 +346,13 @@ pub fn run_here(
             existing: Existing::Resume,
             cache: cache.to_path_buf(),
         };
-        crate::run(registry, &plan, &options, observers, cancel.clone()).map(drop)
+        let cancel = cancel.clone();
+        match job.until {
+            Until::Training => {
+                crate::run::validate(registry, &plan, &options, observers, cancel).map(drop)
+            }
+            Until::Evaluation => crate::run(registry, &plan, &options, observers, cancel).map(drop),
+        }
     })
 }
 
