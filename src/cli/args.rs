@@ -99,10 +99,22 @@ pub struct SweepArguments {
     /// Overrides a key of every case
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
     pub set: Vec<String>,
-    /// Runs in this process and tells the error on standard output: how a sweep starts its runs
+    /// Most runs side by side; they share the cores, and no result depends on it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: u16,
+    /// Most memory of all runs together, as in 6GiB or 800MiB [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory: Option<u64>,
+    /// Runs in this process and tells the sweep on standard output: how a sweep starts its runs
     #[arg(long, hide = true)]
     pub child: bool,
-    /// Checks every run and lists them, and does nothing else
+    /// Most threads of the run, with --child
+    #[arg(long, hide = true, default_value_t = usize::MAX)]
+    pub threads: usize,
+    /// The rung that the run is on, with --child: what it has of `sweep.halving.resource`
+    #[arg(long, hide = true)]
+    pub rung: Option<u64>,
+    /// Checks every run, lists them with what is ahead (stages, time, memory), and runs none
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
@@ -380,10 +392,30 @@ fn assignment(text: &str) -> Result<String, String> {
     }
 }
 
+/// Bytes of `6GiB`, `1.5 GiB`, `800MiB`, `64KiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let split = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+    let bytes = split.and_then(|(number, shift)| {
+        let number: f64 = number.trim().parse().ok()?;
+        Some(number * 2f64.powi(*shift)).filter(|b| (1.0..1e18).contains(b))
+    });
+    bytes.map(|b| b as u64).ok_or_else(|| "expected a size, as in 6GiB or 800MiB".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("1.5 GiB"), Ok(3 << 29));
+        assert_eq!(size("800MiB"), Ok(800 << 20));
+        for wrong in ["6", "GiB", "-1GiB", "NaNGiB", "0MiB", "6GB", "infKiB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn arguments_are_consistent() {

@@ -1,18 +1,19 @@
 //! A process for each run of a sweep, so that whatever ends a run ends it alone: an error, a panic,
 //! the system that kills it for want of memory. The memory of a run is free again before the next.
 //!
-//! A child is this program with `sweep --child` and one case and seed. It writes its error to
-//! standard output; progress goes to the standard error that both share. Its standard input is a
-//! pipe from the sweep: when that closes, the sweep has been stopped or killed, and the child stops
-//! at its next safe point.
+//! A child is this program with `sweep --child` and one case and seed. It tells what happens on
+//! standard output, an event a line (`wire.rs`); the sweep shows it. Its standard input is a pipe
+//! from the sweep: when that closes, the sweep has been stopped or killed, and the child stops at
+//! its next safe point.
 
 use super::args::SweepArguments;
-use sidereal_core::{Cancel, Error, Result};
-use sidereal_experiment::sweep::Job;
+use super::wire::Line;
+use sidereal_core::{Cancel, Error, Observer, Result};
+use sidereal_experiment::sweep::{Job, Place, StageKind};
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// How often a sweep looks whether its run has ended or it was asked to stop.
@@ -31,8 +32,15 @@ pub struct Parent<'a> {
 }
 
 impl Parent<'_> {
-    /// Runs one in a process of its own.
-    pub fn run(&self, job: &Job<'_>) -> Result<()> {
+    /// Runs one in a process of its own, on a rung of successive halving where one is given; `shown`
+    /// hears its events.
+    pub fn run(
+        &self,
+        job: &Job<'_>,
+        place: &Place<'_>,
+        rung: Option<u64>,
+        shown: &dyn Observer,
+    ) -> Result<()> {
         let stopped = || Error::Cancelled("on request".into());
         if self.cancel.is_cancelled() {
             return Err(stopped());
@@ -42,12 +50,15 @@ impl Parent<'_> {
         let mut command = Command::new(program);
         command.args(self.arguments(&job.case.name, job.seed)).arg("--child");
         command.arg("--out").arg(self.out).arg("--cache").arg(self.cache);
-        if self.sweep.common.quiet || self.sweep.common.json {
-            command.arg("--quiet");
-        }
+        command.args(rung.map(|resource| format!("--rung={resource}")));
+        command.arg("--threads").arg(place.threads.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(fail)?;
-        let (status, said) = self.wait(&mut child).map_err(fail)?;
+        let hear = |line: &Line| match line {
+            Line::Stage(name) => StageKind::of(name).into_iter().for_each(|s| place.passed(s)),
+            line => line.tell(shown),
+        };
+        let (status, said) = self.wait(&mut child, &hear).map_err(fail)?;
         match status.success() {
             true => Ok(()),
             false if self.cancel.is_cancelled() => Err(stopped()),
@@ -56,31 +67,30 @@ impl Parent<'_> {
         }
     }
 
-    /// How the child ended, and what it said.
-    fn wait(&self, child: &mut Child) -> std::io::Result<(ExitStatus, String)> {
+    /// How the child ended, and the error that it told.
+    fn wait(
+        &self,
+        child: &mut Child,
+        hear: &dyn Fn(&Line),
+    ) -> std::io::Result<(ExitStatus, String)> {
         let mut pipe = child.stdin.take();
-        let mut out = child.stdout.take();
+        let out = child.stdout.take();
         std::thread::scope(|scope| {
-            // Read while it works: a pipe that nobody empties would stop it.
-            let reader = scope.spawn(move || {
-                let mut bytes = Vec::new();
-                if let Some(out) = &mut out {
-                    // What was read before a fault is all there is to tell.
-                    let _ = out.read_to_end(&mut bytes);
+            let (watched, cancel) = (&mut *child, self.cancel);
+            let watcher = scope.spawn(move || -> std::io::Result<ExitStatus> {
+                loop {
+                    if let Some(status) = watched.try_wait()? {
+                        return Ok(status);
+                    }
+                    if cancel.is_cancelled() {
+                        drop(pipe.take());
+                    }
+                    std::thread::sleep(LOOK);
                 }
-                String::from_utf8_lossy(&bytes).into_owned()
             });
-            let status = loop {
-                if let Some(status) = child.try_wait()? {
-                    break status;
-                }
-                if self.cancel.is_cancelled() {
-                    pipe = None;
-                }
-                std::thread::sleep(LOOK);
-            };
-            drop(pipe);
-            Ok((status, reader.join().unwrap_or_default()))
+            let said = out.map(|out| listen(out, hear)).unwrap_or_default();
+            let status = watcher.join().map_err(|_| std::io::Error::other("a panic"))??;
+            Ok((status, said))
         })
     }
 
@@ -106,6 +116,20 @@ impl Parent<'_> {
         let words: Vec<String> = words.iter().map(|w| quoted(w)).collect();
         format!("sidereal {}", words.join(" "))
     }
+}
+
+/// Hears a child until it closes its standard output; gives the error that it told.
+fn listen(out: ChildStdout, hear: &dyn Fn(&Line)) -> String {
+    let mut error = String::new();
+    // What was read before a fault is all there is to tell; other lines are for nobody.
+    for text in BufReader::new(out).lines().map_while(std::io::Result::ok) {
+        match Line::read(&text) {
+            Some(Line::Error(text)) => error = text,
+            Some(line) => hear(&line),
+            None => {}
+        }
+    }
+    error
 }
 
 /// A word as a shell takes it.

@@ -9,6 +9,7 @@
 //! | 3 | wrong or missing data |
 //! | 4 | wrong configuration |
 
+mod ahead;
 mod args;
 mod charts;
 mod child;
@@ -29,6 +30,7 @@ mod serve;
 mod sids;
 mod sweep;
 mod tables;
+mod wire;
 
 use crate::Registry;
 use args::{Arguments, Command, DataCommand};

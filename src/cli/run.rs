@@ -62,7 +62,11 @@ fn one(
             case: Vec::new(),
             seed: Vec::new(),
             set: a.set.clone(),
+            jobs: 1,
+            memory: None,
             child: false,
+            threads: usize::MAX,
+            rung: None,
             dry_run: false,
             common: a.common.clone(),
         };

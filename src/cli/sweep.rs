@@ -1,16 +1,23 @@
 //! `sidereal sweep FILE.toml`.
 
+use super::ahead;
 use super::args::SweepArguments;
 use super::child;
 use super::interrupt::cancel_on_interrupt;
-use super::run::observers;
+use super::wire::{Line, Sender};
 use super::{output, tables};
 use crate::Registry;
-use sidereal_core::{Cancel, Error, Result};
-use sidereal_experiment::sweep::{RunRow, Selection, State, SweepOptions, check, run_here};
+use sidereal_core::{Cancel, Error, Observer, Result, Silent};
+use sidereal_experiment::sweep::{
+    Budget, Job, Lookout, Place, RunRow, RungResult, Selection, State, SweepOptions, check, halve,
+    run_here, rung_folder,
+};
 use sidereal_experiment::{Sweep, default_cache, default_out};
+use sidereal_train::Board;
 use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 pub fn sweep(registry: &Registry, a: SweepArguments) -> Result<ExitCode> {
     let mut sweep = Sweep::load(&a.file)?;
@@ -31,35 +38,106 @@ pub fn go(
     check(registry, sweep)?;
     let options = options(sweep, &a);
     options.selection.check(sweep)?;
+    if sweep.halving.is_some() && !(a.case.is_empty() && a.seed.is_empty()) {
+        return Err(Error::ConfigAt {
+            place: if a.case.is_empty() { "--seed" } else { "--case" }.into(),
+            message: "[sweep.halving] chooses between all cases by all seeds".into(),
+        });
+    }
     let selected =
         || sweep.jobs(&options.out).filter(|j| options.selection.has(&j.case.name, j.seed));
+    let cache = a.common.cache.clone().unwrap_or_else(default_cache);
     if a.dry_run {
-        return dry_run(sweep, &options.selection);
+        return dry_run(registry, sweep, &a, &options, &cache, cancel);
     }
-    let total = selected().count();
-    let quiet = a.common.quiet || a.common.json;
-    let mut done = 0;
-    let heard = |row: &RunRow| {
-        done += 1;
-        match quiet {
-            true => Ok(()),
-            false => output::print(&format!("{done}/{total}  {}\n", line(row))),
+    let total = match &sweep.halving {
+        None => selected().count(),
+        Some(halving) => {
+            let rungs = halving.rungs(sweep.cases.len());
+            (rungs.iter().map(|r| r.cases).sum::<usize>() + 1) * sweep.seeds.len()
         }
     };
-    let cache = a.common.cache.clone().unwrap_or_else(default_cache);
+    let quiet = a.common.quiet || a.common.json;
+    let mut lookout = match quiet && a.memory.is_none() {
+        true => None,
+        false => {
+            let look = ahead::look(registry, sweep, &options, &cache, None, cancel);
+            Some(look.map_err(with_advice)?)
+        }
+    };
+    let mut expected = None;
+    if let Some(outlook) = lookout.as_ref().filter(|l| !l.is_empty()).map(Lookout::outlook) {
+        if !quiet {
+            output::print(&format!("{}\n", ahead::text(&outlook, sweep, options.budget.jobs)))?;
+        }
+        outlook.check(a.memory)?;
+        expected = ahead::seconds(&outlook, sweep);
+    }
+    let mut done = 0;
+    let began = Instant::now();
+    let board = (!quiet).then(Board::new);
+    board.iter().for_each(|board| board.overall(overall(0, total, 0.0, expected)));
+    let heard = |row: &RunRow| {
+        done += 1;
+        let Some(board) = &board else { return Ok(()) };
+        board.overall(overall(done, total, began.elapsed().as_secs_f64(), expected));
+        board.above(|| output::print(&format!("{done}/{total}  {}\n", line(row))))
+    };
     let parent = child::Parent { sweep: &a, out: &options.out, cache: &cache, cancel };
-    let summary =
-        sidereal_experiment::sweep::sweep(registry, sweep, &options, |job| parent.run(job), heard)
-            .map_err(with_advice)?;
+    let run = |job: &Job<'_>, place: &Place<'_>, rung: Option<u64>| {
+        let on = rung.map_or(String::new(), |r| format!(", rung {r}"));
+        let name = format!("{}, seed {}{on}", job.case.name, job.seed);
+        let line = board.as_ref().map(|board| board.line(&name));
+        let shown = line.as_ref().map_or(&Silent as &dyn Observer, |line| line);
+        parent.run(job, place, rung, shown)
+    };
+    let summary = match &sweep.halving {
+        None => {
+            let run = |job: &Job<'_>, place: &Place<'_>| run(job, place, None);
+            sidereal_experiment::sweep::sweep(
+                registry,
+                sweep,
+                &options,
+                lookout.as_mut(),
+                run,
+                heard,
+            )
+        }
+        Some(halving) => {
+            let look = |rung: &Sweep, at: &SweepOptions| match a.memory {
+                None => Ok(None),
+                Some(_) => {
+                    let all = &options.selection;
+                    Lookout::new(registry, rung, &at.out, all, &cache, at.budget, cancel).map(Some)
+                }
+            };
+            halve(registry, sweep, halving, &options, look, run, heard)
+        }
+    };
+    drop(board);
+    let summary = summary.map_err(with_advice)?;
     match a.common.json {
         true => output::print_json(&summary)?,
         false => {
+            if let Some(bracket) = &summary.bracket {
+                let mut table = tables::Table::default();
+                bracket.cells().into_iter().for_each(|row| table.row(row));
+                output::print(&format!("\n{}", table.text(0)))?;
+            }
             let mut table = tables::Table::default();
             summary.cells().into_iter().for_each(|row| table.row(row));
+            let verdict = summary.verdict().map_or(String::new(), |v| format!("\n{v}\n"));
             let mixed: String = summary.mixed().iter().map(|m| format!("{m}\n")).collect();
             let out = options.out.display();
-            output::print(&format!("\n{}{mixed}\n{out}\n", table.text(0)))?;
+            output::print(&format!("\n{}{verdict}{mixed}\n{out}\n", table.text(0)))?;
         }
+    }
+    let fallen: Vec<String> =
+        summary.bracket.iter().flat_map(|b| &b.rungs).flat_map(failed_on).collect();
+    if !fallen.is_empty() {
+        let list = fallen.join("; ");
+        let text = format!("cases fell because a run failed: {list}; the same command tries again");
+        return Err(Error::mismatch(text));
     }
     let failed: Vec<&RunRow> = summary
         .runs
@@ -79,23 +157,40 @@ pub fn go(
     Err(Error::mismatch(text))
 }
 
+/// Cases of a rung without a value.
+fn failed_on(rung: &RungResult) -> Vec<String> {
+    let failed = rung.cases.iter().filter(|c| c.valid.is_none());
+    failed.map(|c| format!("{} at {}", c.case, rung.resource)).collect()
+}
+
 fn options(sweep: &Sweep, a: &SweepArguments) -> SweepOptions {
     SweepOptions {
         out: a.out.clone().unwrap_or_else(|| default_out(&sweep.name)),
         selection: Selection { cases: a.case.clone(), seeds: a.seed.clone() },
+        budget: Budget { jobs: a.jobs.into(), memory: a.memory, ..Budget::default() },
     }
 }
 
 /// The one run that a sweep gave to this process.
 fn child(registry: &Registry, sweep: &Sweep, a: &SweepArguments) -> Result<ExitCode> {
-    let options = options(sweep, a);
-    options.selection.check(sweep)?;
+    let mut options = options(sweep, a);
+    let sweep = match (&sweep.halving, a.rung) {
+        (Some(halving), Some(resource)) => {
+            options.out = options.out.join(rung_folder(halving, resource));
+            sweep.rung(halving, resource)?
+        }
+        (Some(halving), None) => {
+            Sweep { cases: sweep.with_resource(halving, halving.to)?, ..sweep.clone() }
+        }
+        (None, _) => sweep.clone(),
+    };
+    options.selection.check(&sweep)?;
     let cancel = child::cancel_with_parent();
     let cache = a.common.cache.clone().unwrap_or_else(default_cache);
     for job in sweep.jobs(&options.out).filter(|j| options.selection.has(&j.case.name, j.seed)) {
-        if let Err(error) = run_here(registry, &job, &cache, observers(a.common.quiet), &cancel) {
-            // Standard output is how the sweep hears of it.
-            output::print(&error.to_string())?;
+        let observers: Vec<Box<dyn Observer>> = vec![Box::new(Sender::default())];
+        if let Err(error) = run_here(registry, &job, &cache, a.threads, observers, &cancel) {
+            Line::Error(error.to_string()).send();
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -107,6 +202,10 @@ fn line(row: &RunRow) -> String {
     let name = format!("{}, seed {}", row.case, row.seed);
     match &row.state {
         State::Failed(error) => format!("{name}: failed: {error}"),
+        State::Finished if row.test.is_empty() => {
+            let metrics = row.valid.iter().map(|(name, value)| format!("valid {name} {value:.4}"));
+            format!("{name}: {}", metrics.collect::<Vec<_>>().join("  "))
+        }
         State::Finished => {
             let metrics = row.test.iter().map(|(name, value)| format!("{name} {value:.4}"));
             format!("{name}: {}", metrics.collect::<Vec<_>>().join("  "))
@@ -114,18 +213,41 @@ fn line(row: &RunRow) -> String {
     }
 }
 
-fn dry_run(sweep: &Sweep, selection: &Selection) -> Result<ExitCode> {
-    let mut table = tables::Table::default();
-    table.row(["case".to_string(), "seeds".into()]);
-    for case in &sweep.cases {
-        let seeds = sweep.seeds.iter().filter(|&&seed| selection.has(&case.name, seed));
-        let seeds: Vec<String> = seeds.map(u64::to_string).collect();
-        if !seeds.is_empty() {
-            table.row([case.name.clone(), seeds.join(", ")]);
+/// The line over all runs.
+fn overall(done: usize, total: usize, seconds: f64, expected: Option<f64>) -> String {
+    let of = expected.map_or(String::new(), |s| format!(" of about {}", ahead::time(s)));
+    format!("{done} of {total} runs done, {}{of}", ahead::time(seconds))
+}
+
+fn dry_run(
+    registry: &Registry,
+    sweep: &Sweep,
+    a: &SweepArguments,
+    options: &SweepOptions,
+    cache: &Path,
+    cancel: &Cancel,
+) -> Result<ExitCode> {
+    let scratch = std::env::temp_dir().join(format!("sidereal-dry-run-{}", std::process::id()));
+    let looked = ahead::look(registry, sweep, options, cache, Some(&scratch), cancel);
+    // What a trial made is of no use to anyone.
+    let _ = std::fs::remove_dir_all(&scratch);
+    let outlook = looked?.outlook();
+    if a.common.json {
+        output::print_json(&outlook)?;
+    } else {
+        let mut table = tables::Table::default();
+        table.row(["case".to_string(), "seeds".into()]);
+        for case in &sweep.cases {
+            let has = |seed: &&u64| options.selection.has(&case.name, **seed);
+            let seeds: Vec<String> = sweep.seeds.iter().filter(has).map(u64::to_string).collect();
+            if !seeds.is_empty() {
+                table.row([case.name.clone(), seeds.join(", ")]);
+            }
         }
+        let ahead = ahead::text(&outlook, sweep, options.budget.jobs);
+        output::print(&format!("{}\n{ahead}", table.text(0)))?;
     }
-    output::print(&table.text(0))?;
-    Ok(ExitCode::SUCCESS)
+    outlook.check(a.memory).map(|()| ExitCode::SUCCESS)
 }
 
 /// Says how to go on.

@@ -4,9 +4,13 @@
 //! and the version of its code. An entry is a folder `<stage>-<hash of the key>` with the stage's
 //! files and `entry.json`, which holds the key and a checksum of every file. Entries appear whole
 //! (written beside, then renamed) and are checked when they are read: a damaged one is named,
-//! thrown away and made again.
+//! thrown away and made again. A stage that several runs need at once is made by one of them, in
+//! whatever process; the others wait (`making.rs`).
+
+mod making;
 
 use crate::hash;
+use making::Making;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sidereal_core::{Error, Event, Result, Run, files};
@@ -22,6 +26,18 @@ const UNFINISHED: &str = ".unfinished-";
 #[derive(Debug, Clone)]
 pub struct Cache {
     root: PathBuf,
+    missing: Missing,
+}
+
+/// What becomes of a stage that the cache does not have.
+#[derive(Debug, Clone)]
+enum Missing {
+    /// It is made.
+    Make,
+    /// It is made in another cache, so that this one stays as it is.
+    MakeIn(PathBuf),
+    /// It is an error.
+    Refuse,
 }
 
 /// What a stage is made from.
@@ -98,7 +114,18 @@ impl Entry {
 impl Cache {
     /// A cache below `root`, which is made when the first stage finishes.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Cache { root: root.into() }
+        Cache { root: root.into(), missing: Missing::Make }
+    }
+
+    /// The finished stages below `root`, to be looked at: one that is not there is an error, and
+    /// nothing is written or removed.
+    pub fn finished(root: impl Into<PathBuf>) -> Self {
+        Cache { root: root.into(), missing: Missing::Refuse }
+    }
+
+    /// The finished stages below `root`; others are made below `scratch`.
+    pub fn beside(root: impl Into<PathBuf>, scratch: impl Into<PathBuf>) -> Self {
+        Cache { root: root.into(), missing: Missing::MakeIn(scratch.into()) }
     }
 
     /// The folder.
@@ -116,7 +143,19 @@ impl Cache {
         if let Some(entry) = self.find(key, run) {
             return Ok(entry);
         }
+        match &self.missing {
+            Missing::Make => {}
+            Missing::MakeIn(scratch) => return Cache::new(scratch).get(key, run, make),
+            Missing::Refuse => {
+                return Err(Error::mismatch(format!("the cache has no {}", key.name())));
+            }
+        }
         run.check()?;
+        let _making = Making::begin(&self.root, key, run)?;
+        // Whoever made it meanwhile, or a moment ago.
+        if let Some(entry) = self.find(key, run) {
+            return Ok(entry);
+        }
         self.drop_old_rubbish();
         let name = format!("{UNFINISHED}{}-{}", key.name(), std::process::id());
         let unfinished = self.root.join(name);
@@ -161,6 +200,7 @@ impl Cache {
     pub fn find(&self, key: &Key, run: &Run<'_>) -> Option<Entry> {
         match self.read(key) {
             Ok(entry) => entry,
+            Err(_) if !matches!(self.missing, Missing::Make) => None,
             Err(why) => {
                 let folder = self.root.join(key.name());
                 let note = format!("the cached {} is damaged and is made again: {why}", key.stage);
@@ -256,7 +296,28 @@ mod tests {
         let failed =
             cache.get(&Key::new("sids", 3, json!(null)), &run, |_| Err(Error::mismatch("no")));
         assert!(failed.is_err());
-        assert_eq!(names(cache.root()).unwrap().len(), 2);
+        let finished =
+            names(cache.root()).unwrap().iter().filter(|n| n.starts_with("sids")).count();
+        assert_eq!(finished, 2);
+    }
+
+    #[test]
+    fn looking_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, scratch) = (dir.path().join("cache"), dir.path().join("scratch"));
+        let key = |v| Key::new("sids", v, json!({}));
+        let looking = Cache::finished(&root);
+        assert!(looking.get(&key(1), &Run::quiet(0), |_| Ok(())).is_err() && !root.exists());
+        get(&Cache::new(&root), &key(1), &Run::quiet(0), "one");
+        assert_eq!(get(&looking, &key(1), &Run::quiet(0), "two"), ("one".into(), true));
+        let beside = Cache::beside(&root, &scratch);
+        assert_eq!(get(&beside, &key(1), &Run::quiet(0), "two"), ("one".into(), true));
+        assert_eq!(get(&beside, &key(2), &Run::quiet(0), "two"), ("two".into(), false));
+        assert!(scratch.join(key(2).name()).exists() && !root.join(key(2).name()).exists());
+        // Damage is for those to mend who make it again.
+        fs::write(root.join(key(1).name()).join("a.txt"), "?").unwrap();
+        assert!(looking.get(&key(1), &Run::quiet(0), |_| Ok(())).is_err());
+        assert!(root.join(key(1).name()).exists());
     }
 
     #[test]

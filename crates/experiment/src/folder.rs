@@ -31,7 +31,7 @@ pub const CONFIG: &str = "config.toml";
 pub const CHECKPOINTS: &str = "checkpoints";
 
 /// Everything that a run or its replay writes; only this is ever removed.
-const OWN: [&str; 20] = [
+const OWN: [&str; 21] = [
     CHECKPOINTS,
     "metrics.json",
     "cache",
@@ -50,6 +50,7 @@ const OWN: [&str; 20] = [
     "summary.json",
     "tensorboard",
     "training.json",
+    "valid.json",
     "versions.json",
     CONFIG,
 ];
@@ -192,9 +193,9 @@ fn same_rounding(tree: &mut Value) {
     }
 }
 
-/// Whether the folder holds the results of this very experiment.
-pub(crate) fn finished(root: &Path, plan: &Plan) -> Result<bool> {
-    if !root.join("metrics.json").is_file() || !root.join(CONFIG).is_file() {
+/// Whether the folder holds `file`, what runs write last, of this very experiment.
+pub(crate) fn finished(root: &Path, plan: &Plan, file: &str) -> Result<bool> {
+    if !root.join(file).is_file() || !root.join(CONFIG).is_file() {
         return Ok(false);
     }
     same_experiment(root, plan).map(|()| true)

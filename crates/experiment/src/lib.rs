@@ -11,6 +11,7 @@
 //! | [`config`] | TOML, overrides, resolution to a [`Plan`] |
 //! | [`stages`] | the stages, one file each |
 //! | [`cache`] | finished stages by what they were made from |
+//! | [`measured`] | what stages took |
 //! | [`folder`] | the run folder |
 //! | [`protocol`] | what the figures of a result mean |
 //! | [`leaks`] | whether anything of the targets reached what was trained |
@@ -28,6 +29,7 @@ pub mod folder;
 pub mod hash;
 pub mod ids;
 pub mod leaks;
+pub mod measured;
 pub mod probe;
 pub mod protocol;
 pub mod registry;
@@ -47,7 +49,7 @@ pub use folder::{Existing, RunFolder};
 pub use protocol::Protocol;
 pub use registry::{ComponentDoc, Plugin, Registry};
 pub use results::Results;
-pub use run::{Outcome, RunOptions, default_cache, default_out, run};
+pub use run::{Outcome, RunOptions, STAGE, default_cache, default_out, run};
 pub use serve::{Asker, Example, Finished, ShownItem, plan_of};
 pub use served::{Catalogue, Explainer, Seen, Served};
 pub use sweep::Sweep;

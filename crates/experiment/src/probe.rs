@@ -12,7 +12,8 @@ use sidereal_data::Augment;
 use sidereal_nn::{Batch, BatchBuilder, Engine, Objective, ObjectiveInput, Pass, Terms};
 use std::sync::Arc;
 
-const ITEMS: usize = 3;
+/// Items of the tiny catalogue.
+pub(crate) const ITEMS: usize = 3;
 
 /// A backbone over a tiny catalogue.
 pub struct Probe {
@@ -34,6 +35,16 @@ impl Probe {
     /// How the backbone names items.
     pub fn output(&self) -> Output {
         self.backbone.output()
+    }
+
+    /// Number of parameters over the tiny catalogue.
+    pub fn parameters(&self) -> usize {
+        self.backbone.params().len()
+    }
+
+    /// Most items of a history that the backbone reads.
+    pub fn max_history(&self) -> usize {
+        self.backbone.max_history()
     }
 
     /// The richest kind of samples that the backbone can learn from.

@@ -3,12 +3,14 @@
 use crate::folder::{CHECKPOINTS, Existing, RunFolder};
 use crate::leaks::Guard;
 use crate::leaks::provenance::PROVENANCE;
+use crate::measured::Measured;
 use crate::results::Results;
 use crate::serve::{Example, examples};
 use crate::stages::evaluation::{self, Subject};
 use crate::stages::{Context, data, sids, training, versions};
+use crate::sweep::{self, Work};
 use crate::{Cache, Plan, Registry};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sidereal_core::observe::Fanout;
 use sidereal_core::{Cancel, Event, Observer, Result, Run, files};
@@ -18,6 +20,10 @@ use std::time::Instant;
 
 /// Users whose recommendations are kept with a run.
 const EXAMPLES: usize = 6;
+
+/// Group of the event that tells that a stage is done: its name with the seconds that it took, and
+/// `reused`, 1 where the cache had it.
+pub const STAGE: &str = "stage";
 
 /// Name of the file with their recommendations.
 pub const EXAMPLES_FILE: &str = "examples.json";
@@ -69,6 +75,77 @@ pub fn run(
     observers: Vec<Box<dyn Observer>>,
     cancel: Cancel,
 ) -> Result<Outcome> {
+    with_context(registry, plan, options, observers, cancel, |cx, folder, stages, guard, data| {
+        evaluate(cx, folder, stages, guard, data, options)
+    })
+}
+
+/// What a run that ended with training comes to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Validated {
+    /// The metric that chose the checkpoint.
+    pub metric: String,
+    /// Its value on the validation cases.
+    pub value: f64,
+    /// The step of the checkpoint.
+    pub step: u64,
+    /// Seconds of the run.
+    pub seconds: f64,
+}
+
+impl Validated {
+    /// Its file in the run folder.
+    pub const FILE: &'static str = "valid.json";
+}
+
+/// Runs the stages of `plan` up to training: how good the model is on the validation cases, without
+/// a look at the test cases.
+///
+/// Errors: those of a run; a plan without a model, data without validation cases.
+pub fn validate(
+    registry: &Registry,
+    plan: &Plan,
+    options: &RunOptions,
+    observers: Vec<Box<dyn Observer>>,
+    cancel: Cancel,
+) -> Result<Validated> {
+    let began = Instant::now();
+    with_context(
+        registry,
+        plan,
+        options,
+        observers,
+        cancel,
+        |cx, folder, stages, mut guard, data| {
+            train(cx, &data, folder, stages, &mut guard)?;
+            let found: Value = files::read_json(&folder.path(training::SUMMARY))?;
+            let metric = found["select"].as_str().unwrap_or_default();
+            let metrics = found["best"]["metrics"].as_array().map_or(&[][..], Vec::as_slice);
+            let value =
+                metrics.iter().find(|pair| pair[0] == metric).and_then(|pair| pair[1].as_f64());
+            let Some(value) = value else {
+                let message = "there is no validation case, so nothing tells how good a model is";
+                return Err(sidereal_core::Error::input(message));
+            };
+            let step = found["best"]["step"].as_u64().unwrap_or(0);
+            let seconds = began.elapsed().as_secs_f64();
+            let found = Validated { metric: metric.into(), value, step, seconds };
+            files::write_json(&folder.path(Validated::FILE), &found)?;
+            drop_checkpoints(folder);
+            Ok(found)
+        },
+    )
+}
+
+/// Opens the folder, the cache and the data, and does the rest.
+fn with_context<T>(
+    registry: &Registry,
+    plan: &Plan,
+    options: &RunOptions,
+    observers: Vec<Box<dyn Observer>>,
+    cancel: Cancel,
+    rest: impl FnOnce(&Context<'_>, &RunFolder, &mut Stages<'_>, Guard<'_>, data::Data) -> Result<T>,
+) -> Result<T> {
     let began = Instant::now();
     let folder = RunFolder::prepare(&options.out, plan, options.existing)?;
     let mut fanout = Fanout(observers);
@@ -87,23 +164,35 @@ pub fn run(
         cx.run.emit(Event::Note(&text));
     }
     files::write_json(&folder.path("versions.json"), &version_tree(plan))?;
-    let mut stages = Stages { began, times: Vec::new() };
+    let mut stages = Stages { cx: &cx, began, times: Vec::new(), work: None };
 
     let data = data::data(&cx)?;
+    stages.work = Work::of(registry, plan, &data).ok();
     stages.done("data", data.reused);
     evaluation::classes(&cx, &data)?;
     files::write_json(&folder.path("data.json"), &data_tree(&data))?;
-    let mut guard = Guard::new(&cx, &data)?;
+    let guard = Guard::new(&cx, &data)?;
+    rest(&cx, &folder, &mut stages, guard, data)
+}
 
-    let subject = match evaluation::baseline(&cx) {
+/// From the data to the results.
+fn evaluate(
+    cx: &Context<'_>,
+    folder: &RunFolder,
+    stages: &mut Stages<'_>,
+    mut guard: Guard<'_>,
+    data: data::Data,
+    options: &RunOptions,
+) -> Result<Outcome> {
+    let subject = match evaluation::baseline(cx) {
         Some(baseline) => baseline,
-        None => train(&cx, &data, &folder, &mut stages, &mut guard)?,
+        None => train(cx, &data, folder, stages, &mut guard)?,
     };
-    let mut evaluated = evaluation::evaluation(&cx, &data, &subject)?;
+    let mut evaluated = evaluation::evaluation(cx, &data, &subject)?;
     guard.lists(&evaluated.results)?;
     stages.done("evaluation", evaluated.entry.reused);
-    let recommender = evaluation::recommender(&cx, &data, &subject)?;
-    let examples = examples(&cx, &data, recommender.as_ref(), subject.sids(), EXAMPLES)?;
+    let recommender = evaluation::recommender(cx, &data, &subject)?;
+    let examples = examples(cx, &data, recommender.as_ref(), subject.sids(), EXAMPLES)?;
     if evaluated.entry.has(evaluation::PER_USER) {
         folder.adopt(&evaluated.entry.path(evaluation::PER_USER))?;
     }
@@ -114,15 +203,16 @@ pub fn run(
         folder: options.out.clone(),
         results: evaluated.results,
         examples,
-        stages: stages.times,
-        seconds: began.elapsed().as_secs_f64(),
+        stages: std::mem::take(&mut stages.times),
+        seconds: stages.began.elapsed().as_secs_f64(),
         peak_memory: sidereal_train::peak_memory(),
     };
-    files::write_json(&folder.path("summary.json"), &summary(&outcome, plan, &folder))?;
+    files::write_json(&folder.path("summary.json"), &summary(&outcome, cx.plan, folder))?;
     files::write_json(&folder.path(EXAMPLES_FILE), &outcome.examples)?;
     // Last: a folder with results is a finished run.
     files::write_json(&folder.path(evaluation::METRICS), &outcome.results)?;
-    drop_checkpoints(&folder);
+    measure_rest(cx, &outcome);
+    drop_checkpoints(folder);
     Ok(outcome)
 }
 
@@ -131,7 +221,7 @@ fn train(
     cx: &Context<'_>,
     data: &data::Data,
     folder: &RunFolder,
-    stages: &mut Stages,
+    stages: &mut Stages<'_>,
     guard: &mut Guard<'_>,
 ) -> Result<Subject> {
     let Some(plan) = &cx.plan.model else {
@@ -157,7 +247,10 @@ fn train(
         }
     };
     let made = training::training(cx, plan, data, table, &folder.path(CHECKPOINTS))?;
-    stages.done("training", made.entry.reused);
+    let summary: Option<Value> = files::read_json(&made.entry.path(training::SUMMARY)).ok();
+    // What went on with earlier work tells nothing of a whole training.
+    let whole = summary.is_none_or(|s| s["resumed_from"].is_null());
+    stages.finish("training", made.entry.reused, whole && !made.entry.reused);
     guard.stage(made.provenance()?)?;
     for name in [training::WEIGHTS, training::MODEL_CONFIG, training::SUMMARY] {
         folder.adopt(&made.entry.path(name))?;
@@ -165,17 +258,57 @@ fn train(
     Ok(evaluation::model(made.trained))
 }
 
-struct Stages {
+struct Stages<'a> {
+    cx: &'a Context<'a>,
     began: Instant,
     times: Vec<StageTime>,
+    work: Option<Work>,
 }
 
-impl Stages {
+impl Stages<'_> {
     fn done(&mut self, stage: &'static str, reused: bool) {
+        self.finish(stage, reused, !reused);
+    }
+
+    /// `measured`: the time is that of the whole stage.
+    fn finish(&mut self, stage: &'static str, reused: bool, measured: bool) {
         let before: f64 = self.times.iter().map(|t| t.seconds).sum();
         let seconds = self.began.elapsed().as_secs_f64() - before;
+        let step = self.times.len() as u64;
+        let numbers = &[(stage, seconds), ("reused", f64::from(u8::from(reused)))];
+        self.cx.run.emit(Event::Scalars { group: STAGE, step, numbers });
         self.times.push(StageTime { stage, seconds, reused });
+        let planned = sweep::stages(self.cx.plan).into_iter().find(|s| s.kind.name() == stage);
+        if let (true, Some(planned)) = (measured, planned) {
+            let measured = Measured {
+                stage: stage.into(),
+                component: planned.component,
+                alike: planned.alike,
+                work: self.work.as_ref().and_then(|w| w.units(planned.kind)),
+                parameters: self.work.as_ref().and_then(|w| w.parameters),
+                threads: self.cx.run.threads,
+                seconds,
+                peak_memory: sidereal_train::peak_memory(),
+            };
+            measured.add(self.cx.cache.root());
+        }
     }
+}
+
+/// What a run took beside the stages that it made.
+fn measure_rest(cx: &Context<'_>, outcome: &Outcome) {
+    let made: f64 = outcome.stages.iter().filter(|s| !s.reused).map(|s| s.seconds).sum();
+    let measured = Measured {
+        stage: String::new(),
+        component: String::new(),
+        alike: String::new(),
+        work: None,
+        parameters: None,
+        threads: cx.run.threads,
+        seconds: outcome.seconds - made,
+        peak_memory: outcome.peak_memory,
+    };
+    measured.add(cx.cache.root());
 }
 
 /// Checkpoints of a training that ended for lack of time stay: more minutes may follow.

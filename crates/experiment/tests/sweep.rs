@@ -5,10 +5,11 @@ use sidereal_core::{
     Cancel, Codebook, Entry, Error, Quantizer, QuantizerInput, Result, Run, options,
 };
 use sidereal_experiment::sweep::{
-    Job, Selection, State, Summary, SweepOptions, check, run_here, sweep,
+    Budget, Job, Place, Selection, State, Summary, SweepOptions, check, run_here, sweep,
 };
 use sidereal_experiment::{Plugin, Registry, Sweep};
 use std::path::Path;
+use std::sync::Mutex;
 
 const SWEEP: &str = r#"
 [data]
@@ -97,17 +98,18 @@ fn load(folder: &Path) -> (Registry, Sweep) {
 fn go(
     folder: &Path,
     selection: Selection,
-    run: impl Fn(&Registry, &Job<'_>) -> Result<()>,
+    run: impl Fn(&Registry, &Job<'_>) -> Result<()> + Sync,
 ) -> (Result<Summary>, Vec<String>) {
     let (registry, swept) = load(folder);
-    let options = SweepOptions { out: folder.join("out"), selection };
-    let mut ran = Vec::new();
-    let each = |job: &Job<'_>| {
-        ran.push(job.case.name.clone());
+    let budget = Budget::default();
+    let options = SweepOptions { out: folder.join("out"), selection, budget };
+    let ran = Mutex::new(Vec::new());
+    let each = |job: &Job<'_>, _: &Place<'_>| {
+        ran.lock().unwrap().push(job.case.name.clone());
         run(&registry, job)
     };
-    let summary = sweep(&registry, &swept, &options, each, |_| Ok(()));
-    (summary, ran)
+    let summary = sweep(&registry, &swept, &options, None, each, |_| Ok(()));
+    (summary, ran.into_inner().unwrap())
 }
 
 #[test]
@@ -115,7 +117,7 @@ fn a_panic_is_the_error_of_its_run() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
     let here = |registry: &Registry, job: &Job<'_>| {
-        run_here(registry, job, &cache, Vec::new(), &Cancel::default())
+        run_here(registry, job, &cache, 2, Vec::new(), &Cancel::default())
     };
     let (summary, ran) = go(dir.path(), Selection::default(), here);
     let summary = summary.unwrap();

@@ -30,7 +30,7 @@ mod state;
 mod step;
 
 pub use memory::peak_memory;
-pub use observers::{JsonlLog, ProgressBar, TensorBoard};
+pub use observers::{Board, BoardLine, JsonlLog, ProgressBar, TensorBoard};
 pub use options::{OptimizerKind, ScheduleKind, TrainOptions};
 pub use source::{Examples, Goal, Validate};
 pub use summary::{Stop, TrainSummary, Validation};

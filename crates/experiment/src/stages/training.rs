@@ -29,7 +29,8 @@ pub const MODEL_CONFIG: &str = "config.json";
 pub const SUMMARY: &str = "training.json";
 
 /// Options of `[train]` that change no weight at all.
-const WITHOUT_EFFECT: [&str; 4] = ["checkpoint_minutes", "checkpoint_steps", "keep", "log_every"];
+pub(crate) const WITHOUT_EFFECT: [&str; 4] =
+    ["checkpoint_minutes", "checkpoint_steps", "keep", "log_every"];
 /// And one that only ends the training earlier.
 const TIME: &str = "max_minutes";
 
@@ -39,6 +40,7 @@ pub fn may_change(key: &str) -> bool {
 }
 
 /// A trained model.
+#[derive(Clone)]
 pub struct Trained {
     /// The model with its best weights.
     pub backbone: Arc<dyn Backbone>,

@@ -20,6 +20,7 @@
 //! A whole section replaces the base's; a dotted key changes one value. Without cases there is one,
 //! the base itself. `points.rs` tells what stands beside the grid.
 
+use super::halving::Halving;
 use super::points::{Setting, points};
 use crate::Config;
 use serde_json::{Map, Value};
@@ -28,7 +29,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 const SECTION: &str = "sweep";
-const KEYS: [&str; 6] = ["base", "case", "grid", "random", "seeds", "zip"];
+const KEYS: [&str; 7] = ["base", "case", "grid", "halving", "random", "seeds", "zip"];
 
 /// A sweep: distinct experiments, each with every seed.
 #[derive(Debug, Clone)]
@@ -39,6 +40,30 @@ pub struct Sweep {
     pub seeds: Vec<u64>,
     /// Experiments by name, in the order of the file.
     pub cases: Vec<Case>,
+    /// How cases are chosen before they are trained to the end, if they are.
+    pub halving: Option<Halving>,
+    /// What the sweep is for.
+    pub aim: Aim,
+    /// How far its runs go.
+    pub until: Until,
+}
+
+/// What a sweep is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// To compare its cases.
+    Compare,
+    /// To choose one of them: a search.
+    Choose,
+}
+
+/// How far a run goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// To the model and its validation metric; test cases are not looked at.
+    Training,
+    /// To the end.
+    Evaluation,
 }
 
 /// One row of the sweep's table.
@@ -90,7 +115,13 @@ impl Sweep {
         if let Some(case) = cases.iter().find(|c| !names.insert(folder_name(&c.name))) {
             return Err(reader.wrong("sweep.case", &format!("two cases are named `{}`", case.name)));
         }
-        Ok(Some(Sweep { name: own.name.clone(), seeds: reader.seeds(&section)?, cases }))
+        let halving = reader.halving(&section, &cases)?;
+        let aim = match halving.is_some() || section.contains_key("random") {
+            true => Aim::Choose,
+            false => Aim::Compare,
+        };
+        let (name, seeds) = (own.name.clone(), reader.seeds(&section)?);
+        Ok(Some(Sweep { name, seeds, cases, halving, aim, until: Until::Evaluation }))
     }
 
     /// Overrides a key of every case: `assignment` is `a.b=value`.
@@ -158,6 +189,45 @@ impl Reader<'_> {
             let message = format!("expected distinct whole numbers, as in [0, 1], got {written}");
             self.wrong("sweep.seeds", &message)
         })
+    }
+
+    fn halving(&self, section: &Map<String, Value>, cases: &[Case]) -> Result<Option<Halving>> {
+        const KEYS: [&str; 4] = ["eta", "from", "resource", "to"];
+        const RESOURCES: [&str; 2] = ["train.epochs", "train.max_steps"];
+        let Some(written) = section.get("halving") else { return Ok(None) };
+        let wrong = |message: String| self.wrong("sweep.halving", &message);
+        let table = written.as_object().ok_or_else(|| wrong("expected a section".into()))?;
+        if let Some(key) = table.keys().find(|k| !KEYS.contains(&k.as_str())) {
+            return Err(self.config.locate(Error::UnknownOption {
+                key: format!("sweep.halving.{key}"),
+                known: KEYS.map(String::from).into(),
+                nearest: nearest(key, KEYS),
+            }));
+        }
+        let number = |key: &str, least: u64, default: Option<u64>| {
+            let value = table.get(key).map(|v| v.as_u64().filter(|n| *n >= least));
+            value.unwrap_or(default).ok_or_else(|| {
+                let got = table.get(key).map_or("nothing".into(), Value::to_string);
+                wrong(format!("`{key}`: expected a whole number from {least}, got {got}"))
+            })
+        };
+        let (eta, from) = (number("eta", 2, Some(3))?, number("from", 1, None)?);
+        let to = number("to", from.saturating_add(1), None)?;
+        let resource = table.get("resource").map_or(Some(RESOURCES[0]), Value::as_str);
+        let resource = resource.filter(|r| RESOURCES.contains(r)).ok_or_else(|| {
+            wrong(format!(
+                "`resource`: expected one of {}",
+                RESOURCES.map(|r| format!("\"{r}\"")).join(", ")
+            ))
+        })?;
+        let short = resource.trim_start_matches("train.");
+        let of = |case: &Case| case.config.tree()["train"].get(short).cloned();
+        if cases.windows(2).any(|pair| of(&pair[0]) != of(&pair[1])) {
+            return Err(wrong(format!(
+                "`{resource}` is what grows, and it varies between the cases"
+            )));
+        }
+        Ok(Some(Halving { eta, resource: resource.into(), from, to }))
     }
 
     fn cases(&self, section: &Map<String, Value>, base: &Config) -> Result<Vec<Case>> {
@@ -274,5 +344,13 @@ mod tests {
         let unknown = error("[[sweep.case]]\nname = \"a\"\nquantiser = \"random\"\n");
         assert!(unknown.contains("did you mean `quantizer`"), "{unknown}");
         assert!(error("[sweep.grid]\nseed = 3\n").contains("expected a list"));
+        let halving = |text: &str| error(&format!("[sweep.halving]\n{text}"));
+        assert!(halving("from = 1").contains("`to`: expected a whole number from 2, got nothing"));
+        assert!(halving("from = 4\nto = 4").contains("from 5, got 4"));
+        assert!(halving("form = 1\nto = 4").contains("did you mean `from`"));
+        assert!(halving("eta = 1\nfrom = 1\nto = 4").contains("`eta`"));
+        assert!(halving("from = 1\nto = 4\nresource = \"train.lr\"").contains("train.max_steps"));
+        let varies = "from = 1\nto = 4\n[sweep.grid]\n\"train.epochs\" = [1, 2]";
+        assert!(halving(varies).contains("varies between the cases"));
     }
 }

@@ -1,8 +1,10 @@
 //! What a sweep found: a row a run, a line a case.
 
+use super::halving::{Bracket, Choice, survivors};
 use crate::Protocol;
 use crate::protocol::Difference;
 use crate::results::Results;
+use crate::run::Validated;
 use crate::stages::sids;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -67,6 +69,17 @@ impl RunRow {
         })
     }
 
+    /// Reads the folder of a run that ended with training.
+    pub fn validated(case: &str, seed: u64, folder: &Path) -> Result<Self> {
+        let found: Validated = files::read_json(&folder.join(Validated::FILE))?;
+        Ok(RunRow {
+            state: State::Finished,
+            valid: BTreeMap::from([(found.metric, found.value)]),
+            seconds: Some(found.seconds),
+            ..RunRow::failed(case, seed, folder, &Error::input(""))
+        })
+    }
+
     /// A run that came to nothing.
     pub fn failed(case: &str, seed: u64, folder: &Path, error: &Error) -> Self {
         RunRow {
@@ -117,6 +130,37 @@ pub struct Summary {
     pub name: String,
     /// Runs in the order of the work.
     pub runs: Vec<RunRow>,
+    /// What chooses between the cases of a search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
+    /// The rungs of successive halving.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bracket: Option<Bracket>,
+}
+
+/// The case of a search that validation chose.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chosen {
+    /// The case.
+    pub case: String,
+    /// The choosing metric.
+    pub metric: String,
+    /// Its mean on validation cases.
+    pub valid: f64,
+    /// Means on test cases.
+    pub test: BTreeMap<String, f64>,
+}
+
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let test: Vec<String> = self.test.iter().map(|(n, v)| format!("{n} {v:.4}")).collect();
+        let (case, metric, valid) = (&self.case, &self.metric, self.valid);
+        write!(
+            f,
+            "chosen on validation: {case} ({metric} {valid:.4}); its test {}",
+            test.join(", ")
+        )
+    }
 }
 
 /// A column of the table.
@@ -131,6 +175,8 @@ pub struct Column {
 /// What a column shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// The choosing metric on the validation cases.
+    Valid,
     /// A metric on the test cases.
     Metric,
     /// A figure of the IDs.
@@ -140,6 +186,7 @@ pub enum Kind {
 impl Kind {
     fn of(self, run: &RunRow) -> &BTreeMap<String, f64> {
         match self {
+            Kind::Valid => &run.valid,
             Kind::Metric => &run.test,
             Kind::Ids => &run.ids,
         }
@@ -159,10 +206,28 @@ pub struct CaseRow {
     pub values: Vec<Vec<f64>>,
 }
 
+impl Column {
+    fn head(&self) -> String {
+        match self.kind {
+            Kind::Valid => format!("valid {}", self.name),
+            _ => self.name.clone(),
+        }
+    }
+}
+
 impl Summary {
-    /// Columns in the order of the table: metrics, then figures of the IDs.
+    /// No run yet.
+    pub fn new(name: &str) -> Self {
+        Summary { name: name.into(), runs: Vec::new(), choice: None, bracket: None }
+    }
+
+    /// Columns in the order of the table: what chooses in a search, metrics, figures of the IDs.
     pub fn columns(&self) -> Vec<Column> {
         let mut out: Vec<Column> = Vec::new();
+        if let Some(choice) = &self.choice {
+            let known = self.runs.iter().any(|r| r.valid.contains_key(&choice.metric));
+            out.extend(known.then(|| Column { name: choice.metric.clone(), kind: Kind::Valid }));
+        }
         for kind in [Kind::Metric, Kind::Ids] {
             for run in &self.runs {
                 for name in kind.of(run).keys() {
@@ -204,7 +269,7 @@ impl Summary {
     pub fn cells(&self) -> Vec<Vec<String>> {
         let columns = self.columns();
         let mut rows = vec![vec!["case".to_string(), "seeds".into()]];
-        rows[0].extend(columns.iter().map(|c| c.name.clone()));
+        rows[0].extend(columns.iter().map(Column::head));
         for case in self.cases(&columns) {
             let seeds = match case.failed {
                 0 => case.runs.to_string(),
@@ -215,6 +280,38 @@ impl Summary {
             rows.push(row);
         }
         rows
+    }
+
+    /// The case that is best on validation, by the mean over its seeds; the first of several. Cases
+    /// with fewer finished runs than others are left out. None where nothing is chosen, and where
+    /// the choosing metric is none of `evaluate.metrics`.
+    pub fn chosen(&self) -> Option<Chosen> {
+        let choice = self.choice.as_ref()?;
+        let (metric, direction) = (choice.metric.clone(), choice.direction());
+        let columns = [Column { name: metric.clone(), kind: Kind::Valid }];
+        let cases = self.cases(&columns);
+        let most = cases.iter().map(|c| c.values[0].len()).max().filter(|n| *n > 0)?;
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let values: Vec<Option<f64>> =
+            cases.iter().map(|c| (c.values[0].len() == most).then(|| mean(&c.values[0]))).collect();
+        let best = *survivors(&values, direction, 1).first()?;
+        let case = cases[best].case.clone();
+        let columns: Vec<Column> =
+            self.columns().into_iter().filter(|c| c.kind == Kind::Metric).collect();
+        let rows = self.cases(&columns);
+        let row = rows.iter().find(|r| r.case == case)?;
+        let named = columns.iter().zip(&row.values).filter(|(_, v)| !v.is_empty());
+        let test = named.map(|(c, v)| (c.name.clone(), mean(v))).collect();
+        Some(Chosen { case, metric, valid: values[best]?, test })
+    }
+
+    /// What stands under the table of a search.
+    pub fn verdict(&self) -> Option<String> {
+        let choice = self.choice.as_ref()?;
+        Some(match self.chosen() {
+            Some(chosen) => chosen.to_string(),
+            None => format!("nothing is chosen: no run has {} on validation cases", choice.metric),
+        })
     }
 
     /// Cases whose figures may not stand beside those of the first run that finished, with the
@@ -234,13 +331,24 @@ impl Summary {
         out
     }
 
-    /// The table as Markdown, and what in it may not be compared.
+    /// The table as Markdown, after that of the rungs; what was chosen, and what may not be
+    /// compared.
     pub fn to_markdown(&self) -> String {
-        let rows = self.cells();
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let mut out = line(&rows[0]);
-        out.push_str(&format!("|---|{}\n", "--:|".repeat(rows[0].len() - 1)));
-        rows[1..].iter().for_each(|row| out.push_str(&line(row)));
+        let table = |rows: Vec<Vec<String>>| {
+            let mut out = line(&rows[0]);
+            out.push_str(&format!("|---|{}\n", "--:|".repeat(rows[0].len() - 1)));
+            rows[1..].iter().for_each(|row| out.push_str(&line(row)));
+            out
+        };
+        let mut out = String::new();
+        if let Some(bracket) = &self.bracket {
+            out.push_str(&format!("{}\n", table(bracket.cells())));
+        }
+        out.push_str(&table(self.cells()));
+        if let Some(verdict) = self.verdict() {
+            out.push_str(&format!("\n{verdict}\n"));
+        }
         for mixed in self.mixed() {
             out.push_str(&format!("\n{mixed}\n"));
         }
@@ -311,7 +419,7 @@ mod tests {
             run("a", 1, Some(0.2)),
             run("b", 1, Some(0.4)),
         ];
-        let summary = Summary { name: "s".into(), runs };
+        let summary = Summary { runs, ..Summary::new("s") };
         assert_eq!(
             summary.cells(),
             [
@@ -327,6 +435,36 @@ mod tests {
         );
     }
 
+    /// Validation and test disagree: validation chooses, by the mean over the same seeds.
+    #[test]
+    fn a_search_chooses_on_validation() {
+        let row = |case: &str, seed, valid: f64, test: f64| RunRow {
+            valid: BTreeMap::from([("recall@10".into(), valid)]),
+            ..run(case, seed, Some(test))
+        };
+        let runs = vec![
+            row("test's", 0, 0.1, 0.9),
+            row("valid's", 0, 0.4, 0.3),
+            row("lucky", 0, 0.8, 0.8),
+            row("test's", 1, 0.3, 0.9),
+            row("valid's", 1, 0.2, 0.1),
+            run("lucky", 1, None),
+        ];
+        let choice = Choice { metric: "recall@10".into(), higher_is_better: true };
+        let mut summary = Summary { runs, choice: Some(choice), ..Summary::new("s") };
+        assert_eq!(summary.cells()[0], ["case", "seeds", "valid recall@10", "recall@10", "levels"]);
+        let verdict = "chosen on validation: valid's (recall@10 0.3000); its test recall@10 0.2000";
+        assert_eq!(summary.verdict().unwrap(), verdict);
+        assert!(summary.to_markdown().contains(verdict));
+        let lower = Choice { metric: "recall@10".into(), higher_is_better: false };
+        summary.choice = Some(lower);
+        assert_eq!(summary.chosen().unwrap().case, "test's");
+        summary.choice = Some(Choice { metric: "loss".into(), higher_is_better: false });
+        assert!(summary.chosen().is_none() && summary.verdict().unwrap().contains("loss"));
+        summary.choice = None;
+        assert!(summary.verdict().is_none());
+    }
+
     #[test]
     fn other_protocols_are_named_under_the_table() {
         let seen = |seen_items| {
@@ -338,8 +476,8 @@ mod tests {
         };
         let (kept, removed) = (SeenItems::Kept, SeenItems::Removed);
         let mut summary = Summary {
-            name: "s".into(),
             runs: vec![run("x", 0, None), of("a", kept), of("b", removed), of("b", removed)],
+            ..Summary::new("s")
         };
         let text = summary.to_markdown();
         let note = "not comparable: `a` and `b` (seen_items: \"kept\" and \"removed\")\n";
