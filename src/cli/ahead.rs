@@ -17,9 +17,17 @@ pub fn look<'a>(
     scratch: Option<&Path>,
     cancel: &'a Cancel,
 ) -> Result<Lookout<'a>> {
-    let (out, selection) = (&options.out, &options.selection);
-    let mut lookout = Lookout::new(registry, sweep, out, selection, cache, options.budget, cancel)?;
-    lookout.try_unknown(sweep, out, scratch)?;
+    let (mut out, selection) = (options.out.clone(), &options.selection);
+    // What is known before a bracket is its first rung.
+    let mut first = None;
+    if let Some(halving) = &sweep.halving {
+        out = out.join(rung_folder(halving, halving.from));
+        first = Some(sweep.rung(halving, halving.from)?);
+    }
+    let sweep = first.as_ref().unwrap_or(sweep);
+    let mut lookout =
+        Lookout::new(registry, sweep, &out, selection, cache, options.budget, cancel)?;
+    lookout.try_unknown(sweep, &out, scratch)?;
     Ok(lookout)
 }
 

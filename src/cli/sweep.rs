@@ -9,8 +9,8 @@ use super::{output, tables};
 use crate::Registry;
 use sidereal_core::{Cancel, Error, Observer, Result, Silent};
 use sidereal_experiment::sweep::{
-    Budget, Job, Lookout, Place, RunRow, RungResult, Selection, State, SweepOptions, check, halve,
-    run_here, rung_folder,
+    Budget, Job, Lookout, Place, RunRow, RungResult, Selection, State, Summary, SweepOptions,
+    check, halve, run_here, rung_folder,
 };
 use sidereal_experiment::{Sweep, default_cache, default_out};
 use sidereal_train::Board;
@@ -118,43 +118,54 @@ pub fn go(
     let summary = summary.map_err(with_advice)?;
     match a.common.json {
         true => output::print_json(&summary)?,
-        false => {
-            if let Some(bracket) = &summary.bracket {
-                let mut table = tables::Table::default();
-                bracket.cells().into_iter().for_each(|row| table.row(row));
-                output::print(&format!("\n{}", table.text(0)))?;
-            }
-            let mut table = tables::Table::default();
-            summary.cells().into_iter().for_each(|row| table.row(row));
-            let verdict = summary.verdict().map_or(String::new(), |v| format!("\n{v}\n"));
-            let mixed: String = summary.mixed().iter().map(|m| format!("{m}\n")).collect();
-            let out = options.out.display();
-            output::print(&format!("\n{}{verdict}{mixed}\n{out}\n", table.text(0)))?;
-        }
+        false => output::print(&report(&summary, &options.out))?,
     }
-    let fallen: Vec<String> =
-        summary.bracket.iter().flat_map(|b| &b.rungs).flat_map(failed_on).collect();
+    match failures(&summary, &options.selection, total, &parent) {
+        None => Ok(ExitCode::SUCCESS),
+        Some(text) => Err(Error::mismatch(text)),
+    }
+}
+
+/// What people read at the end: the rungs, the cases, what was chosen, what may not be compared.
+fn report(summary: &Summary, out: &Path) -> String {
+    let aligned = |rows: Vec<Vec<String>>| {
+        let mut table = tables::Table::default();
+        rows.into_iter().for_each(|row| table.row(row));
+        table.text(0)
+    };
+    let bracket = summary.bracket.as_ref();
+    let rungs = bracket.map_or(String::new(), |b| format!("\n{}", aligned(b.cells())));
+    let cases = aligned(summary.cells());
+    let verdict = summary.verdict().map_or(String::new(), |v| format!("\n{v}\n"));
+    let mixed: String = summary.mixed().iter().map(|m| format!("{m}\n")).collect();
+    format!("{rungs}\n{cases}{verdict}{mixed}\n{}\n", out.display())
+}
+
+/// Runs that failed, and how to run them again.
+fn failures(
+    summary: &Summary,
+    selection: &Selection,
+    total: usize,
+    parent: &child::Parent<'_>,
+) -> Option<String> {
+    let rungs = summary.bracket.iter().flat_map(|b| &b.rungs);
+    let fallen: Vec<String> = rungs.flat_map(failed_on).collect();
     if !fallen.is_empty() {
         let list = fallen.join("; ");
-        let text = format!("cases fell because a run failed: {list}; the same command tries again");
-        return Err(Error::mismatch(text));
+        return Some(format!(
+            "cases fell because a run failed: {list}; the same command tries them again"
+        ));
     }
-    let failed: Vec<&RunRow> = summary
-        .runs
-        .iter()
-        .filter(|r| r.state != State::Finished && options.selection.has(&r.case, r.seed))
-        .collect();
-    if failed.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
+    let of = |r: &&RunRow| r.state != State::Finished && selection.has(&r.case, r.seed);
+    let failed: Vec<&RunRow> = summary.runs.iter().filter(of).collect();
     let mut text = format!("{} of {total} runs failed", failed.len());
-    for row in failed {
+    for row in &failed {
         let State::Failed(error) = &row.state else { continue };
         let again = parent.command_line(&row.case, row.seed);
         // Writing to a string cannot fail.
         let _ = write!(text, "\n  {}, seed {}: {error}\n    again: {again}", row.case, row.seed);
     }
-    Err(Error::mismatch(text))
+    (!failed.is_empty()).then_some(text)
 }
 
 /// Cases of a rung without a value.

@@ -105,13 +105,12 @@ mod tests {
         let key = Key::new("sids", 1, json!({}));
         let held = Making::begin(dir.path(), &key, &Run::quiet(0)).unwrap();
         let never = |_: &Path| -> Result<()> { panic!("it was made beside its maker") };
+        let run = Run::quiet(0);
         std::thread::scope(|scope| {
-            let run = Run::quiet(0);
-            let cancel = run.cancel.clone();
             let waits = scope.spawn(|| cache.get(&key, &run, never).map(drop));
             std::thread::sleep(Duration::from_millis(60));
             assert!(!waits.is_finished());
-            cancel.cancel();
+            run.cancel.cancel();
             assert!(matches!(waits.join().unwrap(), Err(Error::Cancelled(_))));
         });
         std::thread::scope(|scope| {

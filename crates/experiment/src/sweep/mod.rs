@@ -234,7 +234,7 @@ pub fn sweep(
                 let Some(most) = options.budget.memory.filter(|most| bytes > *most) else {
                     continue;
                 };
-                if schedule.drop(at) {
+                if schedule.withdraw(at) {
                     let job = &jobs[at];
                     let error = outlook::too_large(&job.case.name, job.seed, bytes, most);
                     let row = table.set(at, job, Err(error));

@@ -172,9 +172,11 @@ impl<'a> Lookout<'a> {
                 Some(folder) => Cache::beside(self.cache, folder.join("cache")),
                 None => Cache::new(self.cache),
             };
-            let folder =
-                std::env::temp_dir().join(format!("sidereal-trial-{}", std::process::id()));
-            let checkpoints = scratch.unwrap_or(&folder).join("checkpoints");
+            let name = format!("sidereal-trial-{}", std::process::id());
+            let checkpoints = match scratch {
+                Some(folder) => folder.join("checkpoints"),
+                None => std::env::temp_dir().join(name),
+            };
             let Ok(plan) = job.plan(self.registry) else { continue };
             let tell = |m: Measured| {
                 if scratch.is_none() {

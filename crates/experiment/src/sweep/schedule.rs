@@ -84,7 +84,7 @@ impl Schedule {
     }
 
     /// Takes a run off that has not begun; whether there was such a one.
-    pub fn drop(&mut self, run: usize) -> bool {
+    pub fn withdraw(&mut self, run: usize) -> bool {
         self.waiting.remove(&run).is_some()
     }
 
@@ -199,7 +199,7 @@ mod tests {
     fn memory_is_kept_and_the_unknown_runs_alone() {
         let need = |run: usize| [Some(6), Some(5), Some(4), None][run];
         let mut s = schedule(4, Some(10), &["11111", "22222", "33333", "44444"]);
-        let mut go = |s: &mut Schedule| s.next(need).map(|s| s.run);
+        let go = |s: &mut Schedule| s.next(need).map(|s| s.run);
         assert_eq!([go(&mut s), go(&mut s), go(&mut s)], [Some(0), Some(2), None]);
         s.ended(0);
         assert_eq!([go(&mut s), go(&mut s)], [Some(1), None]);
