@@ -76,7 +76,7 @@ pub use item_groups::recall_by_item_group;
 pub use judged::Judged;
 pub use map::{Map, MapElliot, MapTrec};
 pub use metric::{CutOff, Direction, EvalContext, Metric, Need, Score};
-pub use micro::{PrecisionMicro, RecallMicro};
+pub use micro::{F1Micro, PrecisionMicro, RecallMicro};
 pub use mrr::Mrr;
 pub use ndcg::{Ndcg, NdcgExponential, NdcgLinear};
 pub use panel::{Keep, Panel, Tally, evaluate_all};

@@ -9,8 +9,9 @@ use crate::popularity::{
     TailPercentage,
 };
 use crate::{
-    Auc, CutOff, F1, Gauc, HitRate, Map, MapElliot, MapTrec, Metric, Mrr, Ndcg, NdcgExponential,
-    NdcgLinear, PassAtK, Precision, PrecisionMicro, RPrecision, Recall, RecallMicro,
+    Auc, CutOff, F1, F1Micro, Gauc, HitRate, Map, MapElliot, MapTrec, Metric, Mrr, Ndcg,
+    NdcgExponential, NdcgLinear, PassAtK, Precision, PrecisionMicro, RPrecision, Recall,
+    RecallMicro,
 };
 use sidereal_core::{Catalog, Entry, Result};
 
@@ -31,6 +32,7 @@ pub fn register(catalog: &mut Catalog<dyn Metric>) -> Result<()> {
         Precision(CutOff), "precision", "Share of targets among the first k places.";
         PrecisionMicro(CutOff), "precision-micro", "Hits of all requests over recommended items of all requests.";
         F1(CutOff), "f1", "Harmonic mean of precision and recall, by request.";
+        F1Micro(CutOff), "f1-micro", "Harmonic mean of recall-micro and precision, over all requests.";
         HitRate(CutOff), "hit-rate", "Share of requests with at least one target among the first k items.";
         PassAtK(CutOff), "pass", "Chance that k of a request's samples hold a target (Chen et al. 2021).";
         Ndcg(CutOff), "ndcg", "Normalised discounted cumulative gain with binary relevance (Järvelin and Kekäläinen 2002).";

@@ -63,6 +63,26 @@ fn several_targets_by_hand() {
 }
 
 #[test]
+fn micro_figures_of_right() {
+    let (a, b, x, c) = (0, 1, 2, 3);
+    let cases = [(vec![a, x], vec![a, b]), (vec![c], vec![c])];
+    assert_eq!(score("precision-micro@1", &cases).value, 1.0);
+    assert_eq!(score("recall-micro@1", &cases).value, 2.0 / 3.0);
+    assert_eq!(score("f1-micro@1", &cases).value, 0.8);
+    assert!((score("f1-micro@5", &cases).value - 0.307692).abs() < 5e-7);
+    assert_eq!(score("precision@5", &cases).value, 0.2);
+    // Places in use, not k: three items are recommended.
+    assert_eq!(score("precision-micro@9", &cases).value, 2.0 / 3.0);
+}
+
+#[test]
+fn the_ideal_list_is_not_that_of_the_hits() {
+    // Hits at 1 and 3 of five targets: the ideal fills all three places.
+    let ndcg = values("ndcg@3", &[1, 30, 2], &[1, 2, 3, 4, 5]);
+    assert!((ndcg - 0.70392).abs() < 5e-6, "{ndcg}");
+}
+
+#[test]
 fn pathological_lists() {
     for name in RANKED {
         assert_eq!(values(name, &[], &[3]), 0.0, "{name} of an empty list");

@@ -4,6 +4,7 @@
 
 use proptest::prelude::*;
 use sidereal_core::{Catalog, ItemId, Matrix, RankedLists, Sequences, Spec};
+use sidereal_metrics::breakdown::{Groups, breakdown};
 use sidereal_metrics::{Classes, EvalContext, Metric, Score, Truth, evaluate_all, register};
 
 const N: usize = 25;
@@ -110,6 +111,25 @@ proptest! {
     }
 
     #[test]
+    fn groups_add_up(requests in requests(), k in 1usize..22) {
+        let mut truth = Truth::new();
+        for request in &requests {
+            truth.push(&request.targets.iter().copied().map(ItemId).collect::<Vec<_>>()).unwrap();
+        }
+        let popularity: Vec<u32> = (0..N as u32).map(|i| i % 7).collect();
+        let groups = Groups::by_popularity(&truth, &popularity, &[0, 3]).unwrap();
+        for (name, score) in scores(&requests, k) {
+            // The weights of gauc are not those of a plain mean.
+            let Some(own) = score.per_user.filter(|_| name != "gauc") else { continue };
+            let means = breakdown(&own, &groups).unwrap();
+            let sum: f64 = means.iter().map(|g| g.requests as f64 * g.mean.unwrap_or(0.0)).sum();
+            let mean = sum / requests.len() as f64;
+            prop_assert!((mean - score.value).abs() <= 1e-12 * (1.0 + mean.abs()), "{}", name);
+            prop_assert_eq!(means.iter().map(|g| g.requests).sum::<usize>(), requests.len());
+        }
+    }
+
+    #[test]
     fn one_user_is_their_own_mean(requests in requests(), k in 1usize..22) {
         for (name, score) in scores(&requests[..1], k) {
             if let Some(own) = score.per_user {
@@ -131,6 +151,7 @@ fn perfect_lists() {
             "precision",
             "precision-micro",
             "f1",
+            "f1-micro",
             "hit-rate",
             "ndcg",
             "ndcg-linear",
