@@ -17,7 +17,6 @@ use sidereal_train::Board;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
 
 pub fn sweep(registry: &Registry, a: SweepArguments) -> Result<ExitCode> {
     let mut sweep = Sweep::load(&a.file)?;
@@ -74,13 +73,12 @@ pub fn go(
         expected = ahead::seconds(&outlook, sweep);
     }
     let mut done = 0;
-    let began = Instant::now();
     let board = (!quiet).then(Board::new);
-    board.iter().for_each(|board| board.overall(overall(0, total, 0.0, expected)));
+    board.iter().for_each(|board| board.overall(overall(0, total, expected)));
     let heard = |row: &RunRow| {
         done += 1;
         let Some(board) = &board else { return Ok(()) };
-        board.overall(overall(done, total, began.elapsed().as_secs_f64(), expected));
+        board.overall(overall(done, total, expected));
         board.above(|| output::print(&format!("{done}/{total}  {}\n", line(row))))
     };
     let parent = child::Parent { sweep: &a, out: &options.out, cache: &cache, cancel };
@@ -224,10 +222,10 @@ fn line(row: &RunRow) -> String {
     }
 }
 
-/// The line over all runs.
-fn overall(done: usize, total: usize, seconds: f64, expected: Option<f64>) -> String {
+/// What stands behind the time on the line over all runs.
+fn overall(done: usize, total: usize, expected: Option<f64>) -> String {
     let of = expected.map_or(String::new(), |s| format!(" of about {}", ahead::time(s)));
-    format!("{done} of {total} runs done, {}{of}", ahead::time(seconds))
+    format!("{of}, {done} of {total} runs done")
 }
 
 fn dry_run(

@@ -183,7 +183,7 @@ enum Heard {
 }
 
 /// Runs what is selected and not done yet: `run` runs one, on a thread of its own, `done` hears of
-/// each that is over. `lookout` tells what memory a run will take, if there is a budget of it.
+/// each that is over. `lookout` tells which stages are there, and what memory a run will take.
 ///
 /// The summary also has the runs beside the selection that finished earlier. Errors: only what
 /// concerns the sweep as a whole, such as a stop ([`Error::Cancelled`] from `run`), and then once
@@ -205,6 +205,7 @@ pub fn sweep(
     let rows = vec![None; jobs.len()];
     let mut table = Table { name: &sweep.name, out: &options.out, choice, rows };
     let mut schedule = Schedule::new(options.budget);
+    lookout.iter().flat_map(|l| l.finished()).for_each(|id| schedule.finish(id));
     for (at, job) in jobs.iter().enumerate() {
         let selected = options.selection.has(&job.case.name, job.seed);
         let ended = match job.plan(registry).and_then(|p| Ok((job.finished(&p)?, job.stages(&p)))) {

@@ -185,12 +185,16 @@ impl<'a> Lookout<'a> {
                 measured.push(m);
             };
             // What it told before an error is of use; the run itself will say what is wrong.
-            let _ = within(DEADLINE, self.cancel, |cancel| {
+            let ended = within(DEADLINE, self.cancel, |cancel| {
                 let run = Run { cancel, ..Run::quiet(plan.seed) };
                 super::caught(|| {
                     trial::trial(self.registry, &plan, &cache, &checkpoints, &run, tell)
                 })
             });
+            if ended.is_ok() && scratch.is_none() {
+                let made = self.ahead[at].stages.iter().filter(|s| s.kind < StageKind::Training);
+                self.finished.extend(made.map(|s| s.id.clone()));
+            }
             let _ = std::fs::remove_dir_all(&checkpoints);
             if self.cancel.is_cancelled() {
                 return Err(Error::Cancelled("on request".into()));
@@ -234,6 +238,11 @@ impl<'a> Lookout<'a> {
         self.history = History::read(self.cache);
     }
 
+    /// Stages that are there.
+    pub(super) fn finished(&self) -> impl Iterator<Item = &str> {
+        self.finished.iter().map(String::as_str)
+    }
+
     /// Bytes that a run is expected to take.
     pub(super) fn memory_of(&self, job: &Job<'_>) -> Option<u64> {
         let of = |a: &&Ahead| a.case == job.case.name && a.seed == job.seed;
@@ -247,7 +256,9 @@ impl<'a> Lookout<'a> {
     }
 
     fn memory(&self, a: &Ahead) -> Option<u64> {
-        let open = a.stages.iter().filter(|s| !self.finished.contains(&s.id));
+        // A run whose stages are all there still loads the last.
+        let open = |s: &&Stage| !self.finished.contains(&s.id) || a.stages.last() == Some(s);
+        let open = a.stages.iter().filter(open);
         self.history.memory(open, a.work.as_ref().and_then(|w| w.parameters), a.lanes)
     }
 

@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn runs_that_need_what_another_makes_wait_and_others_go_first() {
         // 1 shares the training of 0; 2 the IDs; 3 nothing but the data, which are there.
-        let mut s = schedule(2, None, &["11111", "11112", "11121", "12222"]);
+        let mut s = schedule(2, None, &["11111", "11112", "11123", "12344"]);
         s.finish("data1");
         // Three trainings wait; two side by side share four cores.
         assert_eq!(next(&mut s), Some((0, 2)));

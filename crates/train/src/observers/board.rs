@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use sidereal_core::{Event, Observer};
 use std::io::IsTerminal;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A screen that several runs share.
 pub struct Board {
@@ -29,23 +29,26 @@ impl Board {
         let terminal = std::io::stderr().is_terminal();
         let screen = MultiProgress::with_draw_target(target());
         let overall = match terminal {
-            true => screen.add(line()),
+            true => screen.add(line("{elapsed}{wide_msg}")),
             false => ProgressBar::hidden(),
         };
+        if terminal {
+            overall.enable_steady_tick(Duration::from_secs(1));
+        }
         Board { screen, overall, terminal }
     }
 
     /// A line for a run; it goes when it is dropped.
     pub fn line(&self, name: &str) -> BoardLine<'_> {
         let bar = match self.terminal {
-            true => self.screen.insert_before(&self.overall, line()),
+            true => self.screen.insert_before(&self.overall, line("{wide_msg}")),
             false => ProgressBar::hidden(),
         };
         bar.set_message(name.to_string());
         BoardLine { board: self, name: name.into(), bar, tasks: Mutex::default() }
     }
 
-    /// Sets the line over all runs; only a terminal shows it.
+    /// Sets what stands behind the time on the line over all runs; only a terminal shows it.
     pub fn overall(&self, text: String) {
         self.overall.set_message(text);
     }
@@ -65,9 +68,9 @@ impl Drop for Board {
     }
 }
 
-fn line() -> ProgressBar {
+fn line(template: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn a_line_shows_the_innermost_task_of_its_run() {
         let screen = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden());
-        let board = Board { overall: screen.add(line()), screen, terminal: true };
+        let board = Board { overall: screen.add(line("{wide_msg}")), screen, terminal: true };
         let (a, b) = (board.line("a"), board.line("b"));
         a.observe(&Event::Started { task: "train", total: 10, unit: "rows" });
         a.observe(&Event::Advanced { task: "train", done: 4, numbers: &[("loss", 0.5)] });

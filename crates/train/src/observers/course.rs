@@ -49,11 +49,11 @@ impl Course {
         // A rate over less than this is noise.
         if seconds > 0.5 && done > first.done {
             parts.push(format!("{}/s", number(rate)));
+            if self.total > done {
+                parts.push(format!("{} left", clock((self.total - done) as f64 / rate)));
+            }
         }
         parts.extend(numbers.iter().map(|(name, value)| format!("{name} {}", number(*value))));
-        if seconds > 0.5 && done > first.done && self.total > done {
-            parts.push(format!("{} left", clock((self.total - done) as f64 / rate)));
-        }
         self.last = parts.join(", ");
     }
 
@@ -100,7 +100,7 @@ mod tests {
         t.advance(500, &[], start);
         assert_eq!(t.last, "500/1000 examples");
         t.advance(600, &[("loss", 7.25)], start + Duration::from_secs(10));
-        assert_eq!(t.last, "600/1000 examples, 10.00/s, loss 7.2500, 40s left");
+        assert_eq!(t.last, "600/1000 examples, 10.00/s, 40s left, loss 7.2500");
         t.advance(400, &[], start + Duration::from_secs(20));
         assert_eq!(t.last, "400/1000 examples");
     }
