@@ -502,6 +502,30 @@ mod ends {
         }
     }
 
+    /// A bracket that was killed on a rung goes on there and ends as one that was not.
+    #[test]
+    fn a_killed_bracket_goes_on_to_the_same_choice() {
+        let place = Place::new();
+        let text = HALVING.replace("from = 1", "from = 10").replace("to = 4", "to = 40");
+        place.write("halve.toml", format!("[train]\ncheckpoint_steps = 3\n{text}"));
+        let args = |out: &'static str| ["sweep", "halve.toml", "-q", "--out", out, "--cache", out];
+        let mut sweep = place.command(&args("cut")).spawn().unwrap();
+        wait(|| place.path("cut/rungs/epochs=20").exists());
+        let runs = children(sweep.id());
+        sweep.kill().unwrap();
+        sweep.wait().unwrap();
+        wait(|| runs.iter().all(|run| ended(run)));
+        assert!(
+            !place.path("cut/summary.json").exists()
+                || place.json("cut/summary.json")["runs"] == serde_json::json!([])
+        );
+        place.sidereal(&args("cut")).ok();
+        place.sidereal(&args("whole")).ok();
+        assert_eq!(text(&place, "cut/table.md"), text(&place, "whole/table.md"));
+        let bracket = |out: &str| place.json(&format!("{out}/summary.json"))["bracket"].clone();
+        assert_eq!(bracket("cut"), bracket("whole"));
+    }
+
     #[test]
     fn an_interrupt_stops_run_and_sweep() {
         let place = Place::new();
