@@ -336,6 +336,23 @@ fn halving_chooses_on_validation_and_evaluates_one() {
     assert!(part.code == 4 && part.err.contains("by all seeds"), "{}", part.err);
 }
 
+#[test]
+fn what_cannot_be_halved_is_refused() {
+    let place = Place::new();
+    let error = |text: String| {
+        place.write("halve.toml", text);
+        let done = place.sidereal(&["sweep", "halve.toml", "--dry-run"]);
+        assert_eq!(done.code, 4, "{}", done.err);
+        done.err
+    };
+    let widths =
+        HALVING.replace("[1e-5, 0.003, 1e-6, 0.01]", "[0.1]\n\"train.validate_width\" = [10, 20]");
+    assert!(error(widths).contains("the same validation cases"));
+    let none = error(format!("recommender = \"most-pop\"\n{HALVING}"));
+    assert!(none.contains("no model"), "{none}");
+    assert!(error(HALVING.replace("eta = 2", "eta = 1")).contains("`eta`"));
+}
+
 /// What ends a run, a stop and the death of the whole sweep.
 #[cfg(target_os = "linux")]
 mod ends {
@@ -500,6 +517,30 @@ mod ends {
                 assert!(read("cut") == read("whole"), "{file} of {case} differs");
             }
         }
+    }
+
+    /// A bracket that was killed on a rung goes on there and ends as one that was not.
+    #[test]
+    fn a_killed_bracket_goes_on_to_the_same_choice() {
+        let place = Place::new();
+        let bracket = HALVING.replace("from = 1", "from = 10").replace("to = 4", "to = 40");
+        place.write("halve.toml", format!("[train]\ncheckpoint_steps = 3\n{bracket}"));
+        let args = |out: &'static str| ["sweep", "halve.toml", "-q", "--out", out, "--cache", out];
+        let mut sweep = place.command(&args("cut")).spawn().unwrap();
+        wait(|| place.path("cut/rungs/epochs=20").exists());
+        let runs = children(sweep.id());
+        sweep.kill().unwrap();
+        sweep.wait().unwrap();
+        wait(|| runs.iter().all(|run| ended(run)));
+        assert!(
+            !place.path("cut/summary.json").exists()
+                || place.json("cut/summary.json")["runs"] == serde_json::json!([])
+        );
+        place.sidereal(&args("cut")).ok();
+        place.sidereal(&args("whole")).ok();
+        assert_eq!(text(&place, "cut/table.md"), text(&place, "whole/table.md"));
+        let rungs = |out: &str| place.json(&format!("{out}/summary.json"))["bracket"].clone();
+        assert_eq!(rungs("cut"), rungs("whole"));
     }
 
     #[test]

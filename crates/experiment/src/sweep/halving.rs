@@ -20,6 +20,7 @@ use super::summary::{RunRow, State, Summary};
 use super::{Job, Lookout, Place, Sweep, SweepOptions};
 use crate::{Plan, Registry};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sidereal_core::{Error, Result, files};
 use sidereal_metrics::Direction;
 
@@ -84,7 +85,8 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Of a sweep whose cases all choose by one metric; none where they do not.
+    /// Of a sweep whose cases all choose by one metric on the same validation cases; none where
+    /// they do not.
     pub fn of(registry: &Registry, sweep: &Sweep) -> Result<Option<Self>> {
         let mut all = Vec::new();
         for case in &sweep.cases {
@@ -92,10 +94,27 @@ impl Choice {
             let direction = plan.evaluate.select.as_ref().map(|m| m.direction());
             let metric = plan.evaluate.select.as_ref().map_or("loss".into(), |m| m.name());
             let higher_is_better = direction == Some(Direction::HigherIsBetter);
-            all.push(Choice { metric, higher_is_better });
+            let on = json!([
+                plan.evaluate.select_identity,
+                plan.evaluate.options.exclude_seen,
+                plan.model.as_ref().map(|m| (m.train.validate_width, m.train.validate_cases)),
+                plan.source.identity(),
+                plan.split.identity(),
+            ]);
+            all.push((Choice { metric, higher_is_better }, on));
         }
         all.dedup();
-        Ok(if all.len() == 1 { all.pop() } else { None })
+        Ok(if all.len() == 1 { all.pop().map(|c| c.0) } else { None })
+    }
+
+    /// The same, where there must be one.
+    pub(super) fn required(registry: &Registry, sweep: &Sweep) -> Result<Self> {
+        Choice::of(registry, sweep)?.ok_or_else(|| {
+            let message = "cases are compared by one metric on the same validation cases; here \
+                           evaluate.select, evaluate.exclude_seen, train.validate_width, \
+                           train.validate_cases or [data] differ";
+            Error::config("sweep.halving", message)
+        })
     }
 
     /// Which way is better.
@@ -215,12 +234,7 @@ pub fn halve<'l>(
     run: impl Fn(&Job<'_>, &Place<'_>, Option<u64>) -> Result<()> + Sync,
     mut done: impl FnMut(&RunRow) -> Result<()>,
 ) -> Result<Summary> {
-    let choice = Choice::of(registry, sweep)?.ok_or_else(|| {
-        Error::config(
-            "evaluate.select",
-            "[sweep.halving] compares cases by one metric; theirs differ",
-        )
-    })?;
+    let choice = Choice::required(registry, sweep)?;
     let mut bracket = Bracket { choice, resource: halving.resource.clone(), rungs: Vec::new() };
     let mut left = sweep.clone();
     let rungs = halving.rungs(sweep.cases.len());

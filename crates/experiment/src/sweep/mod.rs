@@ -147,7 +147,14 @@ pub fn check(registry: &Registry, sweep: &Sweep) -> Result<()> {
     let seed = sweep.seeds.first().copied().unwrap_or(0);
     for case in &sweep.cases {
         let config = case.with_seed(seed)?;
-        Plan::resolve(registry, &config).map_err(|e| name_case(e, &case.name))?;
+        let plan = Plan::resolve(registry, &config).map_err(|e| name_case(e, &case.name))?;
+        if let (Some(_), None) = (&sweep.halving, &plan.model) {
+            let message = format!("case `{}` has no model that could train longer", case.name);
+            return Err(Error::config("sweep.halving", message));
+        }
+    }
+    if sweep.halving.is_some() {
+        Choice::required(registry, sweep)?;
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ impl Work {
         let examples =
             TrainingExamples::new(&data.train, model.train.augmentation, None, probe.max_history());
         let (n, options) = (examples.len(), &model.train.options);
-        let taken = n.min(SAMPLES).max(1);
+        let taken = n.clamp(1, SAMPLES);
         let lengths = (0..n.min(SAMPLES)).map(|i| examples.cost(i * n / taken) as f64);
         // A separator stands before the codes of an item.
         let tokens = lengths.sum::<f64>() / taken as f64 * (codes + 1.0);
