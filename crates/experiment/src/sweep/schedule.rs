@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(next(&mut s), None);
         s.ended(3);
         assert_eq!(next(&mut s), None);
-        [StageKind::Vectors, StageKind::Ids].map(|k| s.passed(0, k));
+        [StageKind::Vectors, StageKind::Ids].into_iter().for_each(|k| s.passed(0, k));
         assert_eq!(next(&mut s), Some((2, 2)));
         s.ended(2);
         assert_eq!(next(&mut s), None);
