@@ -5,46 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A world of 60 items and 80 users and a model of a few thousand parameters: a run takes a
-/// fraction of a second.
-pub const TINY: &str = r#"
-seed = 3
-
-[data]
-type = "synthetic"
-users = 80
-departments = 2
-categories = 2
-styles = 3
-leaf_items = 5
-min_length = 4
-max_length = 7
-
-[encoder]
-dim = 8
-
-[quantizer]
-type = "rq-kmeans"
-levels = [8, 8]
-
-[backbone]
-type = "causal"
-d_model = 16
-d_ff = 16
-layers = 1
-heads = 2
-d_kv = 8
-
-[train]
-epochs = 4
-batch = 16
-
-[decoder]
-width = 10
-
-[evaluate]
-metrics = ["recall@5", "recall@10", "ndcg@10"]
-"#;
+/// A run that takes a fraction of a second.
+pub const TINY: &str = include_str!("../tiny.toml");
 
 /// A folder that holds `tiny.toml` and everything the tests make.
 pub struct Place {

@@ -177,7 +177,7 @@ pub fn run_folders(path: &Path) -> Result<Vec<PathBuf>> {
     let runs = crate::report::collect::runs(path)?;
     // A run without results is the caller's to refuse.
     match runs.finished.is_empty() && runs.unfinished.len() == 1 {
-        true => Ok(runs.unfinished),
+        true => Ok(runs.unfinished.into_iter().map(|u| u.folder).collect()),
         false => Ok(runs.finished.into_iter().map(|f| f.folder).collect()),
     }
 }

@@ -8,47 +8,13 @@ use sidereal_experiment::{
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const TINY: &str = r#"
-seed = 3
+const TINY: &str = include_str!("../../../tests/tiny.toml");
 
-[data]
-type = "synthetic"
-users = 80
-departments = 2
-categories = 2
-styles = 3
-leaf_items = 5
-min_length = 4
-max_length = 7
-
-[encoder]
-dim = 8
-
-[quantizer]
-type = "rq-kmeans"
-levels = [8, 8]
-
-[backbone]
-type = "causal"
-d_model = 16
-d_ff = 16
-layers = 1
-heads = 2
-d_kv = 8
-
-[train]
-epochs = 1
-batch = 16
-
-[decoder]
-width = 30
-
-[evaluate]
-metrics = ["recall@5", "ndcg@10"]
-"#;
-
+/// With lists that are long enough to be ordered again.
 fn plan(text: &str) -> Result<Plan> {
-    Plan::resolve(&Registry::builtin().unwrap(), &Config::parse(text, "x.toml")?)
+    let mut config = Config::parse(text, "x.toml")?;
+    config.set("decoder.width=30")?;
+    Plan::resolve(&Registry::builtin().unwrap(), &config)
 }
 
 fn go(folder: &Path, name: &str, text: &str) -> Result<Outcome> {

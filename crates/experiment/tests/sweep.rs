@@ -11,42 +11,9 @@ use sidereal_experiment::{Plugin, Registry, Sweep};
 use std::path::Path;
 use std::sync::Mutex;
 
-const SWEEP: &str = r#"
-[data]
-type = "synthetic"
-users = 40
-departments = 2
-categories = 2
-styles = 3
-leaf_items = 5
-min_length = 4
-max_length = 7
-
-[encoder]
-dim = 8
-
-[quantizer]
-type = "rq-kmeans"
-levels = [8, 8]
-
-[backbone]
-type = "causal"
-d_model = 16
-d_ff = 16
-layers = 1
-heads = 2
-d_kv = 8
-
-[train]
-epochs = 1
-batch = 16
-
-[decoder]
-width = 10
-
-[evaluate]
-metrics = ["recall@10"]
-
+const SWEEP: &str = concat!(
+    include_str!("../../../tests/tiny.toml"),
+    r#"
 [[sweep.case]]
 name = "panics"
 quantizer = "broken"
@@ -57,7 +24,8 @@ name = "works"
 [sweep.zip]
 "train.lr" = [0.001, 0.002]
 "train.batch" = [16, 32]
-"#;
+"#
+);
 
 options! {
     /// `broken` has no options.

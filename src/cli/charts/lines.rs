@@ -9,7 +9,7 @@ use std::fmt::Write;
 /// Charts with longer curves have no dots and no table.
 const DOTS: usize = 24;
 /// Distance between lines with intervals.
-const ASIDE: f64 = 4.0;
+const ASIDE: f64 = 2.5;
 /// So many places that each grow by this factor, and by that one in all, stand at their ratios.
 const PLACES: usize = 8;
 const FACTOR: f64 = 1.5;

@@ -114,8 +114,9 @@ pub fn latex(sheet: &Sheet) -> String {
 /// Text that is no command of LaTeX.
 pub fn latex_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in text.replace("->", "→").chars() {
         match c {
+            '→' => out.push_str("$\\to$"),
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
             '\\' => out.push_str("\\textbackslash{}"),
             '~' => out.push_str("\\textasciitilde{}"),
@@ -199,6 +200,7 @@ mod tests {
         assert_eq!(markdown(&s), md);
         let tex = latex(&s);
         assert!(tex.contains("a\\_b & \\textbf{0.1 $\\pm$ 0.01}$^{\\uparrow}$ \\\\\n"), "{tex}");
+        assert_eq!(latex_text("a_b: 1 -> 2"), "a\\_b: 1 $\\to$ 2");
         assert!(tex.contains("b-c & $-$0.05$^{(\\downarrow)}$ \\\\\n"), "{tex}");
         assert!(
             tex.starts_with("\\begin{tabular}{lr}\n\\toprule\nsystem & r@10 \\\\\n\\midrule\n")
@@ -227,7 +229,10 @@ mod tests {
         for c in "&%$#_{}".chars() {
             out = out.replace(&format!("\\{c}"), "");
         }
-        out.replace("$\\pm$", "").replace("$\\uparrow$", "").replace("$\\downarrow$", "")
+        out.replace("$\\pm$", "")
+            .replace("$\\to$", "")
+            .replace("$\\uparrow$", "")
+            .replace("$\\downarrow$", "")
     }
 
     proptest! {

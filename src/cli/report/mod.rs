@@ -66,7 +66,9 @@ fn at_argument(error: Error) -> Error {
 fn tables(report: &Report) -> Vec<Sheet> {
     let mut out = vec![sheets::overview(report)];
     if report.systems.len() > 1 {
-        out.extend(report.metrics.iter().map(|t| sheets::details(report, t)));
+        if sheets::compared(report) {
+            out.extend(report.metrics.iter().map(|t| sheets::details(report, t)));
+        }
         out.push(sheets::factors(report));
     }
     out.extend(report.choice.iter().map(sheets::choice));
@@ -84,7 +86,7 @@ fn text(report: &Report) -> String {
     out.push_str(&forms::text(&sheets::overview(report)));
     if report.systems.len() > 1 {
         let first = report.metrics.iter().find(|t| t.metric == report.metric);
-        if let Some(table) = first {
+        if let Some(table) = first.filter(|_| sheets::compared(report)) {
             out.push_str(&format!("\n{}", forms::text(&sheets::details(report, table))));
         }
         out.push_str(&format!("\n{}", forms::text(&sheets::factors(report))));

@@ -120,6 +120,11 @@ fn seeds(ranges: Ranges) -> String {
     .into()
 }
 
+/// Whether any system was compared with the base.
+pub fn compared(report: &Report) -> bool {
+    report.metrics.iter().flat_map(|t| &t.rows).any(|r| r.difference.is_some())
+}
+
 /// How many systems are better and worse than the base, in a sentence; nothing without a test.
 pub fn verdicts(report: &Report) -> String {
     let table = report.metrics.iter().find(|t| t.metric == report.metric);
@@ -131,9 +136,8 @@ pub fn verdicts(report: &Report) -> String {
     let open = count(&[Verdict::Open]);
     match better + worse + open {
         0 => String::new(),
-        all => format!(
-            " Of {all} others, {better} are better, {worse} worse, and {open} cannot be told from it \
-             by the rules below."
+        _ => format!(
+            " Others: {better} better, {worse} worse, {open} not told apart from it, by the rules below."
         ),
     }
 }
@@ -203,11 +207,10 @@ pub fn choice_text(choice: &Choice) -> String {
     let agreement = choice.agreement.map_or(String::new(), |tau| {
         format!(" The two orders agree with Kendall's tau = {tau:.2}.")
     });
-    let [only] = chosen[..] else {
-        return format!(
-            "Validation chooses none: {} systems share its best value.{agreement}",
-            chosen.len()
-        );
+    let Some(only) = chosen.first() else { return String::new() };
+    let first = match chosen.len() {
+        1 => String::new(),
+        n => format!(", the first of {n} with this value"),
     };
     let test = match choice.best_on_test() {
         Some(best) if only.test_rank > 1 => format!(
@@ -221,7 +224,7 @@ pub fn choice_text(choice: &Choice) -> String {
         _ => ", the best there too".into(),
     };
     format!(
-        "Chosen by validation: {} ({}); its {} on test is {}{test}.{agreement}",
+        "Chosen by validation: {} ({}{first}); its {} on test is {}{test}.{agreement}",
         clip_middle(&only.system, NAME),
         value(only.valid),
         choice.metric,

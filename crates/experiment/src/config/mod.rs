@@ -21,14 +21,14 @@
 //! overrides one key; the value is read as TOML and, where it is none, as a string.
 
 mod document;
+mod plan;
 mod print;
 mod resolve;
+mod sections;
 
+pub use plan::{EvaluatePlan, GenerativePlan, ModelPlan, Part, Plan, TrainPlan};
 pub(crate) use resolve::is_path;
-pub use resolve::{
-    EvaluateOptions, EvaluatePlan, GenerativePlan, ModelPlan, Part, Plan, SampleOptions, TrainPlan,
-    evaluate_docs, train_docs,
-};
+pub use sections::{EvaluateOptions, SampleOptions, evaluate_docs, train_docs};
 
 use serde_json::{Map, Value};
 use sidereal_core::{Error, Result, component::nearest};

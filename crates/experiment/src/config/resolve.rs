@@ -1,213 +1,27 @@
 //! From a configuration to built components: every name, option and range is checked before any
 //! work begins, and every default is filled in.
 
-use super::{Config, SECTIONS, TOP_KEYS, print::print};
+use super::plan::identity;
+use super::{
+    Config, EvaluateOptions, EvaluatePlan, GenerativePlan, ModelPlan, Part, Plan, SECTIONS,
+    SampleOptions, TOP_KEYS, TrainPlan, train_docs,
+};
 use crate::Registry;
-use crate::baselines::BaselineContext;
-use crate::leaks::LeakPolicy;
 use crate::probe::Probe;
 use serde_json::{Map, Value, json};
 use sidereal_backbones::Output;
-use sidereal_core::{
-    Catalog, Error, Identifier, ItemEncoder, OptionDoc, Options, Quantizer, Result, Sequences, Spec,
-};
-use sidereal_data::{Augment, Source, Splitter};
-use sidereal_decoding::Decoder;
+use sidereal_core::{Catalog, Error, ItemEncoder, OptionDoc, Options, Result, Spec};
 use sidereal_metrics::{Metric, Need};
-use sidereal_nn::{Engine, Objective};
+use sidereal_nn::Engine;
 use sidereal_rerank::{Reranker, check_chain};
 use sidereal_train::TrainOptions;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-
-sidereal_core::options! {
-    /// Keys of `[train]` that concern samples and validation; the others are the trainer's.
-    pub struct SampleOptions {
-        /// Which runs of a history are samples: contiguous (GRID), prefix or packed. Unset: packed
-        /// where the backbone learns every position in one pass, else contiguous.
-        pub augmentation: Option<Augment> = None,
-        /// Width of the beam that validates, 1 and up. It is not `decoder.width`, so that another
-        /// decoder needs no new training.
-        pub validate_width: u32 = 10,
-        /// Validation cases that choose the checkpoint, spread evenly; 0 takes all.
-        pub validate_cases: usize = 0,
-    }
-}
-
-sidereal_core::options! {
-    /// Keys of `[evaluate]`.
-    pub struct EvaluateOptions {
-        /// Metrics as `name@k`, or tables with a `type`.
-        pub metrics: Vec<Value> = default_metrics(),
-        /// Metric on the validation part that chooses the checkpoint, or "loss".
-        pub select: String = "ndcg@10".to_string(),
-        /// Whether items of a user's history are removed from the user's list (GRID: no).
-        pub exclude_seen: bool = false,
-        /// Most training interactions of an item with few of them: results are also given for
-        /// targets up to and above it. 0 separates items that were never seen.
-        pub few: u32 = 5,
-        /// What a leak of targets into training does: error (it ends the run), warn, or off
-        /// (nothing is checked).
-        pub leak_check: LeakPolicy = LeakPolicy::Error,
-    }
-}
-
-fn default_metrics() -> Vec<Value> {
-    ["recall@5", "recall@10", "ndcg@5", "ndcg@10", "mrr@10", "coverage@10"].map(Value::from).into()
-}
-
-/// A component, ready to work.
-pub struct Part<T: ?Sized> {
-    /// Name and all options.
-    pub spec: Spec,
-    /// Crate that registered it.
-    pub origin: String,
-    /// The component.
-    pub built: Box<T>,
-}
-
-impl<T: ?Sized> Part<T> {
-    /// What decides its work: name, crate and options.
-    pub fn identity(&self) -> Value {
-        identity(&self.spec, &self.origin)
-    }
-}
-
-fn identity(spec: &Spec, origin: &str) -> Value {
-    json!({"type": spec.name, "origin": origin, "options": spec.options})
-}
-
-/// A whole experiment, checked and ready to run.
-pub struct Plan {
-    /// Name of the run.
-    pub name: String,
-    /// Seed of all random streams.
-    pub seed: u64,
-    /// Worker threads; changes no result.
-    pub threads: usize,
-    /// What runs the model: fused blocks, or a network in candle operations on a device.
-    pub engine: Engine,
-    /// Cache folder, where the configuration names one.
-    pub cache: Option<PathBuf>,
-    /// Reader of the data.
-    pub source: Part<dyn Source>,
-    /// Split of the data.
-    pub split: Part<dyn Splitter>,
-    /// What learns and recommends; none where `[recommender]` stands.
-    pub model: Option<ModelPlan>,
-    /// The recommender that needs no training.
-    pub baseline: Option<Spec>,
-    /// What orders the recommender's candidates again, first to last.
-    pub rerankers: Vec<Part<dyn Reranker>>,
-    /// Metrics and protocol.
-    pub evaluate: EvaluatePlan,
-    /// Sections that were written but have no part in this run.
-    pub unused: Vec<String>,
-    resolved: Map<String, Value>,
-}
-
-/// A model and how it is trained.
-pub struct ModelPlan {
-    /// Name and options of the backbone; it is built when the vocabulary is known.
-    pub backbone: Spec,
-    /// Crate that registered the backbone.
-    pub backbone_origin: String,
-    /// How the backbone names items.
-    pub output: Output,
-    /// The loss.
-    pub objective: Part<dyn Objective>,
-    /// Samples, validation and the trainer's options.
-    pub train: TrainPlan,
-    /// What a generative model needs; none for dense retrievers.
-    pub generative: Option<GenerativePlan>,
-}
-
-impl ModelPlan {
-    /// What decides the backbone: name, crate and options.
-    pub fn backbone_identity(&self) -> Value {
-        identity(&self.backbone, &self.backbone_origin)
-    }
-}
-
-/// Semantic IDs and their decoding.
-pub struct GenerativePlan {
-    /// Items to vectors.
-    pub encoder: Part<dyn ItemEncoder>,
-    /// Vectors to codes.
-    pub quantizer: Part<dyn Quantizer>,
-    /// Named side inputs of the quantizer, by the encoders that make them.
-    pub side: BTreeMap<String, Part<dyn ItemEncoder>>,
-    /// Codes to IDs.
-    pub identifier: Part<dyn Identifier>,
-    /// Search for IDs.
-    pub decoder: Part<dyn Decoder>,
-}
-
-/// `[train]`, resolved.
-pub struct TrainPlan {
-    /// The trainer's options.
-    pub options: TrainOptions,
-    /// Which runs of a history are samples.
-    pub augmentation: Augment,
-    /// Width of the validating beam.
-    pub validate_width: u32,
-    /// Validation cases, 0 for all.
-    pub validate_cases: usize,
-    /// All keys with their values.
-    pub resolved: Map<String, Value>,
-}
-
-/// `[evaluate]`, resolved.
-pub struct EvaluatePlan {
-    /// Metrics in the order of the table.
-    pub metrics: Vec<Box<dyn Metric>>,
-    /// Name and options of each metric, for cache keys.
-    pub identities: Vec<Value>,
-    /// Chooses the checkpoint; none for the loss.
-    pub select: Option<Box<dyn Metric>>,
-    /// Name and options of the choosing metric.
-    pub select_identity: Value,
-    /// Cut-off of the choosing metric.
-    pub select_k: Option<usize>,
-    /// The options as written.
-    pub options: EvaluateOptions,
-    /// Length of the lists to ask for: the largest cut-off.
-    pub list_length: usize,
-}
 
 impl Plan {
     /// Checks and builds everything that `config` names.
     pub fn resolve(registry: &Registry, config: &Config) -> Result<Self> {
         Resolver { registry, config, resolved: Map::new() }.plan().map_err(|e| config.locate(e))
-    }
-
-    /// The resolved configuration as TOML.
-    pub fn to_toml(&self) -> String {
-        print(&self.resolved, &SECTIONS)
-    }
-
-    /// Every key with its value, without those that change no result (`threads`, `cache`, the
-    /// number of a GPU).
-    pub fn resolved(&self) -> Map<String, Value> {
-        let mut map = self.resolved.clone();
-        map.remove("threads");
-        map.remove("cache");
-        map.remove("device");
-        if self.engine != Engine::default() {
-            map.insert("device".into(), self.engine.kind().into());
-        }
-        map
-    }
-
-    /// What a recommender that needs no training is built from.
-    pub fn baseline_context(
-        &self,
-        train: Arc<Sequences>,
-        n_items: usize,
-        extras: BTreeMap<String, Value>,
-    ) -> BaselineContext {
-        BaselineContext { train, n_items, extras, seed: self.seed }
     }
 }
 
@@ -609,19 +423,6 @@ fn within(error: Error, kind: &str, section: &str) -> Error {
 /// Whether an option names a file or folder.
 pub(crate) fn is_path(key: &str) -> bool {
     matches!(key, "path" | "metadata" | "items" | "model") || key.ends_with("_path")
-}
-
-/// All keys of `[train]`. The trainer's own `select` is not among them: `evaluate.select` is.
-pub fn train_docs() -> Vec<OptionDoc> {
-    let mut docs = TrainOptions::describe();
-    docs.retain(|d| d.name != "select");
-    docs.extend(SampleOptions::describe());
-    docs
-}
-
-/// All keys of `[evaluate]`.
-pub fn evaluate_docs() -> Vec<OptionDoc> {
-    EvaluateOptions::describe()
 }
 
 fn table_of(spec: &Spec) -> Map<String, Value> {

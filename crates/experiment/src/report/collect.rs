@@ -5,6 +5,7 @@ use super::per_user::PerUser;
 use super::record::{Label, Record};
 use crate::folder::{CONFIG, RunFolder};
 use crate::stages::evaluation::METRICS;
+use crate::sweep::State;
 use serde::Deserialize;
 use sidereal_core::{Error, Event, Result, Run, files};
 use std::path::{Path, PathBuf};
@@ -23,8 +24,17 @@ pub struct Found {
 pub struct Runs {
     /// Finished runs in the order of the sweep.
     pub finished: Vec<Found>,
-    /// Folders of runs without results.
-    pub unfinished: Vec<PathBuf>,
+    /// Runs without results.
+    pub unfinished: Vec<Unfinished>,
+}
+
+/// A run without results.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unfinished {
+    /// The run folder.
+    pub folder: PathBuf,
+    /// Why, as in `it has no results`.
+    pub reason: String,
 }
 
 /// The runs that a path stands for. A sweep's folder may have been moved since.
@@ -35,22 +45,32 @@ pub fn runs(path: &Path) -> Result<Runs> {
     struct Row {
         case: String,
         folder: PathBuf,
+        #[serde(default)]
+        state: Option<State>,
     }
     #[derive(Deserialize)]
     struct Sweep {
         runs: Vec<Row>,
     }
     let mut out = Runs::default();
-    let mut take = |folder: PathBuf, label: Label| match folder.join(METRICS).is_file()
+    let mut take = |folder: PathBuf, label: Label, failure: Option<State>| match folder
+        .join(METRICS)
+        .is_file()
         && folder.join(CONFIG).is_file()
     {
         true => out.finished.push(Found { folder, label }),
-        false => out.unfinished.push(folder),
+        false => {
+            let reason = match failure {
+                Some(State::Failed(error)) => format!("it failed: {error}"),
+                _ => "it has no results".into(),
+            };
+            out.unfinished.push(Unfinished { folder, reason });
+        }
     };
     let summary = path.join("summary.json");
     if path.join(CONFIG).is_file() || !summary.is_file() {
         RunFolder::open(path)?;
-        take(path.to_path_buf(), Label::Folder(path.display().to_string()));
+        take(path.to_path_buf(), Label::Folder(path.display().to_string()), None);
         return Ok(out);
     }
     let sweep: Sweep = files::read_json(&summary)?;
@@ -61,7 +81,7 @@ pub fn runs(path: &Path) -> Result<Runs> {
         end.reverse();
         let here = path.join(end.iter().collect::<PathBuf>());
         let label = Label::Case { sweep: name.clone(), case: row.case };
-        take(if here.is_dir() { here } else { row.folder }, label);
+        take(if here.is_dir() { here } else { row.folder }, label, row.state);
     }
     Ok(out)
 }
@@ -95,8 +115,8 @@ pub fn collect(paths: &[PathBuf], run: &Run<'_>) -> Result<Collection> {
     for path in paths {
         match runs(path) {
             Ok(runs) => {
-                for folder in &runs.unfinished {
-                    out.notes.push(format!("{} is left out: it has no results", folder.display()));
+                for Unfinished { folder, reason } in &runs.unfinished {
+                    out.notes.push(format!("{} is left out: {reason}", folder.display()));
                 }
                 found.extend(runs.finished);
             }
@@ -299,7 +319,8 @@ mod tests {
         write(&old.join("wide/seed-0"), &Fake::default());
         let summary = serde_json::json!({"name": "s", "runs": [
             {"case": "1/2 beam\\", "folder": "elsewhere/old/wide/seed-0"},
-            {"case": "1/2 beam\\", "folder": "elsewhere/old/wide/seed-1"},
+            {"case": "1/2 beam\\", "folder": "elsewhere/old/wide/seed-1",
+             "state": {"failed": "no memory"}},
         ]});
         std::fs::write(old.join("summary.json"), summary.to_string()).unwrap();
         let new = dir.path().join("new");
@@ -309,6 +330,7 @@ mod tests {
         let label = Label::Case { sweep: "new".into(), case: "1/2 beam\\".into() };
         assert_eq!(runs.finished[0].label, label);
         assert_eq!(runs.unfinished.len(), 1);
+        assert_eq!(runs.unfinished[0].reason, "it failed: no memory");
         // What a case is called is no path, and another sweep may have one of the same name.
         let found = collect(std::slice::from_ref(&new), &Run::quiet(0)).unwrap();
         assert_eq!(found.systems[0].name, "1/2 beam\\");

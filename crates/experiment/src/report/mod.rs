@@ -198,7 +198,7 @@ impl Report {
             notes,
             choice: metrics.first().and_then(|m| choice(&peers, &m.name, m.direction)),
             ablations: ablations(&systems, base),
-            responses: responses(&systems, &metric),
+            responses: responses(&peers, &metric),
             costs: costs(&systems),
             curves: curves(&systems, &metric),
             breakdowns: groups,

@@ -261,37 +261,7 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 /// A world of 60 items and 80 users and a model of a few thousand parameters.
-pub const TINY: &str = r#"
-seed = 3
-[data]
-type = "synthetic"
-users = 80
-departments = 2
-categories = 2
-styles = 3
-leaf_items = 5
-min_length = 4
-max_length = 7
-[encoder]
-dim = 8
-[quantizer]
-type = "rq-kmeans"
-levels = [8, 8]
-[backbone]
-type = "causal"
-d_model = 16
-d_ff = 16
-layers = 1
-heads = 2
-d_kv = 8
-[train]
-epochs = 2
-batch = 16
-[decoder]
-width = 10
-[evaluate]
-metrics = ["recall@5"]
-"#;
+pub const TINY: &str = include_str!("../../../../tests/tiny.toml");
 
 /// Runs `TINY` with changes into `place/name`.
 pub fn tiny(place: &std::path::Path, name: &str, changes: &[&str]) -> PathBuf {

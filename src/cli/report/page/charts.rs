@@ -235,15 +235,22 @@ fn colored<'a>(
 
 /// Loss and validation by epoch.
 pub fn curves(report: &Report, palette: &Palette) -> String {
-    let note = format!("Means over seeds.{}", palette.note(report));
+    let seeds = report.curves.iter().any(|c| !c.valid_seeds.is_empty());
+    let seeds = if seeds { "; lines: from the lowest to the highest seed" } else { "" };
+    let note = format!("Means over seeds{seeds}.{}", palette.note(report));
+    let series = report.curves.iter().filter_map(|c| {
+        Some(Series {
+            name: c.system.clone(),
+            color: palette.color(&c.system)?,
+            points: points(&c.valid),
+            ranges: c.valid_seeds.iter().map(|i| Some((i.low, i.high))).collect(),
+        })
+    });
     let valid = Chart {
         title: &format!("Validation {}", report.metric),
         note: &note,
         x: "epoch",
-        series: colored(
-            palette,
-            report.curves.iter().map(|c| (c.system.as_str(), points(&c.valid))),
-        ),
+        series: series.collect(),
         heights: Heights::Linear,
         reference: None,
     };

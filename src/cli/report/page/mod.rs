@@ -132,7 +132,9 @@ pub fn page(report: &Report) -> Result<String> {
                 html(&sheet)
             );
         }
-        body.push_str(&section("Tests", "card", &details));
+        if sheets::compared(report) {
+            body.push_str(&section("Tests", "card", &details));
+        }
         let factors = sheets::factors(report);
         let content = format!(
             "{}<div class=\"card\" style=\"margin-top:14px\"><p>{}</p>{}</div>",
@@ -161,6 +163,9 @@ pub fn page(report: &Report) -> Result<String> {
 /// Cards in a grid, those of the first metrics; the others are to be unfolded.
 fn folded(cards: &[String]) -> String {
     let (first, others) = cards.split_at(cards.len().min(SHOWN));
+    if first.is_empty() {
+        return String::new();
+    }
     let mut out = format!("<div class=\"grid\">{}</div>", first.concat());
     if !others.is_empty() {
         let name = counted(others.len(), "more metric");

@@ -125,36 +125,38 @@ fn telling<'a>(flat: &'a [BTreeMap<String, String>], twins: &[usize]) -> Vec<&'a
 }
 
 impl Ablation {
-    /// Its changes in a line, as in `quantizer: rvq -> table (quantizer.path: a.json)`.
+    /// Its changes in a line, each with the options of its component, as in
+    /// `quantizer: rvq -> table (path: a.json); train.lr: 0.1 -> 0.2`.
     pub fn text(&self) -> String {
-        let join = |changes: &[Change], text: fn(&Change) -> String| {
-            changes.iter().map(text).collect::<Vec<_>>().join("; ")
-        };
-        let changes = match self.changes.is_empty() {
-            true => "nothing but data or protocol".into(),
-            false => join(&self.changes, Change::text),
-        };
-        match self.options.is_empty() {
-            true => changes,
-            false => format!("{changes} ({})", join(&self.options, Change::text)),
+        if self.changes.is_empty() {
+            return "nothing but data or protocol".into();
         }
+        let change = |change: &Change| {
+            let own = |o: &Change| {
+                let key = o.key.strip_prefix(&change.key)?.strip_prefix('.')?.to_string();
+                // What the base has not, or what tells others apart, is no change.
+                let from = o.base.clone().filter(|_| o.base != o.value);
+                Some(Change { key, base: from, value: o.value.clone() })
+            };
+            let own: Vec<String> =
+                self.options.iter().filter_map(own).map(|o| o.text("")).collect();
+            match own.is_empty() {
+                true => change.text("unset -> "),
+                false => format!("{} ({})", change.text("unset -> "), own.join(", ")),
+            }
+        };
+        self.changes.iter().map(change).collect::<Vec<_>>().join("; ")
     }
 }
 
 impl Change {
-    /// As in `decoder.width: 20 -> 50`, and `identifier.path: a.json` for what the base has not.
-    /// Of paths the file's name.
-    pub fn text(&self) -> String {
-        let side = |v: &Option<String>| match v {
-            Some(v) => v.rsplit('/').next().unwrap_or(v).to_string(),
-            None => "unset".into(),
-        };
-        // An option of a component that the base has not; a section would be unset.
-        let own = self.base.is_none() && self.key.contains('.');
-        match own {
-            true => format!("{}: {}", self.key, side(&self.value)),
-            false => format!("{}: {} -> {}", self.key, side(&self.base), side(&self.value)),
-        }
+    /// As in `decoder.width: 20 -> 50`, of paths the file's name; with `nothing` before a value that
+    /// the base has not.
+    fn text(&self, nothing: &str) -> String {
+        let short = |v: &str| v.rsplit('/').next().unwrap_or(v).to_string();
+        let from = self.base.as_ref().map_or(nothing.into(), |b| format!("{} -> ", short(b)));
+        let to = self.value.as_ref().map_or("unset".into(), |v| short(v));
+        format!("{}: {from}{to}", self.key)
     }
 }
 
@@ -167,7 +169,7 @@ mod tests {
     use sidereal_core::Run;
 
     fn texts(a: Value, b: Value) -> Vec<String> {
-        changes(&a, &b).iter().map(Change::text).collect()
+        changes(&a, &b).iter().map(|c| c.text("unset -> ")).collect()
     }
 
     #[test]
@@ -184,11 +186,12 @@ mod tests {
         let mut levels = base.clone();
         levels["quantizer"]["levels"] = json!([256, 256, 256]);
         levels["train"] = json!({"max_minutes": 3.0});
-        let want = ["quantizer.levels: [256,256] -> [256,256,256]", "train.max_minutes: 3.0"];
+        let want =
+            ["quantizer.levels: [256,256] -> [256,256,256]", "train.max_minutes: unset -> 3.0"];
         assert_eq!(texts(base.clone(), levels), want);
         let mut side = base.clone();
         side["side"] = json!({"domain": {"type": "labels", "column": "categories", "level": 1}});
-        assert_eq!(texts(base.clone(), side), ["side.domain: labels"]);
+        assert_eq!(texts(base.clone(), side), ["side.domain: unset -> labels"]);
         assert!(texts(base.clone(), base).is_empty());
     }
 
@@ -214,11 +217,11 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "decoder: beam -> greedy (decoder.file: a.json)",
-                "decoder: beam -> greedy (decoder.file: b.json)",
+                "decoder: beam -> greedy (file: a.json)",
+                "decoder: beam -> greedy (file: b.json)",
                 "decoder.width: 20 -> 50",
-                "decoder: beam -> free-beam (decoder.width: 20 -> 20)",
-                "decoder: beam -> free-beam (decoder.width: 20 -> 50)",
+                "decoder: beam -> free-beam (width: 20)",
+                "decoder: beam -> free-beam (width: 20 -> 50)",
             ]
         );
     }

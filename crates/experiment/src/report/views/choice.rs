@@ -83,7 +83,8 @@ fn agreement(systems: &[Candidate]) -> Option<f64> {
 }
 
 impl Choice {
-    /// Those that are best by validation: several only where their values are equal.
+    /// Those that are best by validation: several only where their values are equal. As in a sweep the
+    /// first of them is chosen.
     pub fn chosen(&self) -> impl Iterator<Item = &Candidate> {
         self.systems.iter().filter(|c| c.valid_rank == 1)
     }

@@ -36,7 +36,7 @@ pub struct Response {
 }
 
 /// One response an option that some systems differ in alone.
-pub fn responses(systems: &[System], metric: &str) -> Vec<Response> {
+pub fn responses(systems: &[&System], metric: &str) -> Vec<Response> {
     let all: Vec<BTreeMap<String, String>> = systems
         .iter()
         .map(|s| s.runs.first().map(|r| options(&r.config)).unwrap_or_default())
@@ -48,7 +48,7 @@ pub fn responses(systems: &[System], metric: &str) -> Vec<Response> {
     for key in keys {
         // Systems by what they have beside this option.
         let mut groups: Vec<(BTreeMap<String, String>, ResponseLine)> = Vec::new();
-        for (system, options) in systems.iter().zip(&all) {
+        for (&system, options) in systems.iter().zip(&all) {
             let mut rest = options.clone();
             let x = rest.remove(key).and_then(|v| v.parse::<f64>().ok());
             let values = system.values(metric);
@@ -63,9 +63,10 @@ pub fn responses(systems: &[System], metric: &str) -> Vec<Response> {
                 }
             }
         }
-        let mut lines: Vec<ResponseLine> =
-            groups.into_iter().map(|g| g.1).filter(|l| l.points.len() > 1).collect();
+        let mut lines: Vec<ResponseLine> = groups.into_iter().map(|g| g.1).collect();
         lines.iter_mut().for_each(|l| l.points.sort_by(|a, b| a.x.total_cmp(&b.x)));
+        // Systems that differ in nothing that is an option, as in their texts, are no line.
+        lines.retain(|l| l.points.windows(2).any(|w| w[0].x < w[1].x));
         if !lines.is_empty() {
             out.push(Response { key: key.clone(), lines });
         }
@@ -89,12 +90,15 @@ mod tests {
             write(&paths[paths.len() - 1], &Fake { width, hits, ..Fake::default() });
         }
         let found = collect(&paths, &Run::quiet(0)).unwrap();
-        let made = responses(&found.systems, "recall@10");
+        let systems: Vec<&System> = found.systems.iter().collect();
+        let made = responses(&systems, "recall@10");
         assert_eq!(made.len(), 1);
         assert_eq!(made[0].key, "decoder.width");
         let points: Vec<(f64, f64)> = made[0].lines[0].points.iter().map(|p| (p.x, p.y)).collect();
         assert_eq!(points, [(10.0, 0.0), (20.0, 0.5), (50.0, 1.0)]);
         assert_eq!(made[0].lines[0].points[0].system, "w10");
-        assert!(responses(&found.systems[..1], "recall@10").is_empty());
+        assert!(responses(&systems[..1], "recall@10").is_empty());
+        // The same options twice, as under two protocols.
+        assert!(responses(&[systems[0], systems[0]], "recall@10").is_empty());
     }
 }

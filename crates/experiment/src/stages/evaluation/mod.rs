@@ -5,31 +5,30 @@
 //! | `metrics.json` | `{"valid": {..}, "test": {..}, "protocol": {..}}`, see [`Results`] |
 //! | `per_user.csv` | for each test case the user, the rank of the target, length of the history, popularity of the target, all metrics |
 
+mod per_user;
+mod results;
+
+pub use per_user::{PER_USER, PER_USER_COLUMNS};
+
 use super::data::Data;
 use super::embeddings::{Embeddings, embeddings};
 use super::training::Trained;
 use super::{Context, reranking, version};
 use crate::cache::{Entry, Key};
-use crate::leaks::Content;
-use crate::protocol::{self, Candidates, Known, Protocol, Ranking, Repeats, SeenItems, SplitUsed};
-use crate::results::{Group, Optimum, Results};
+use crate::results::Results;
 use crate::scoring::{Cases, answers};
-use serde_json::{Value, json};
+use serde_json::json;
 use sidereal_backbones::{DenseRecommender, GenerativeRecommender};
 use sidereal_core::{Error, Matrix, RankedLists, Recommender, Result, Spec, files};
 use sidereal_data::EvalSet;
-use sidereal_metrics::breakdown::{Groups, breakdown};
+use sidereal_metrics::breakdown::Groups;
 use sidereal_metrics::{Classes, EvalContext, Need, Score, Truth, evaluate_all};
 use sidereal_rerank::{Cost, Reranked};
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Name of the file of results.
 pub const METRICS: &str = "metrics.json";
-/// Name of the file with one row a test case.
-pub const PER_USER: &str = "per_user.csv";
 
 /// What is evaluated.
 pub enum Subject {
@@ -132,10 +131,10 @@ pub fn evaluation(cx: &Context<'_>, data: &Data, subject: &Subject) -> Result<Ev
         let recommender = reranking::reranked(cx, data, subject)?;
         let valid = measure(cx, data, &recommender, &data.splits.valid, "valid")?;
         let test = measure(cx, data, &recommender, &data.splits.test, "test")?;
-        let results = results(cx, data, chosen, &valid, &test)?;
+        let results = results::results(cx, data, chosen, &valid, &test)?;
         files::write_json(&folder.join(METRICS), &results)?;
         if let Some(test) = &test {
-            per_user(&folder.join(PER_USER), cx, data, test)?;
+            per_user::per_user(&folder.join(PER_USER), cx, data, test)?;
         }
         Ok(())
     })?;
@@ -236,164 +235,6 @@ fn measure(
         repeats,
         costs,
     }))
-}
-
-fn results(
-    cx: &Context<'_>,
-    data: &Data,
-    chosen: Value,
-    valid: &Option<Measured>,
-    test: &Option<Measured>,
-) -> Result<Results> {
-    let values = |m: &Option<Measured>| -> BTreeMap<String, f64> {
-        let m = m.iter().flat_map(|m| m.names.iter().zip(&m.scores));
-        m.map(|(name, score)| (name.clone(), score.value)).collect()
-    };
-    let mut groups = BTreeMap::new();
-    for (part, m) in [("valid", valid), ("test", test)] {
-        if let Some(m) = m {
-            groups.insert(part.to_string(), by_group(m)?);
-        }
-    }
-    Ok(Results {
-        valid: values(valid),
-        test: values(test),
-        protocol: protocol(cx, data, chosen, valid, test),
-        leak_check: None,
-        groups,
-        optimum: optimum(cx, data),
-    })
-}
-
-fn by_group(measured: &Measured) -> Result<Vec<Group>> {
-    let names = measured.groups.names();
-    let mut groups: Vec<Group> =
-        names.iter().map(|n| Group { items: n.clone(), ..Group::default() }).collect();
-    for (name, score) in measured.names.iter().zip(&measured.scores) {
-        let Some(per_user) = &score.per_user else { continue };
-        for (group, mean) in groups.iter_mut().zip(breakdown(per_user, &measured.groups)?) {
-            group.cases = mean.requests as u64;
-            if let Some(mean) = mean.mean {
-                group.values.insert(name.clone(), mean);
-            }
-        }
-    }
-    Ok(groups)
-}
-
-/// What the figures mean: without it no two results can be compared.
-fn protocol(
-    cx: &Context<'_>,
-    data: &Data,
-    chosen: Value,
-    valid: &Option<Measured>,
-    test: &Option<Measured>,
-) -> Protocol {
-    let plan = &cx.plan.evaluate;
-    let part = |m: &Option<Measured>| {
-        m.as_ref().map(|m| protocol::Cases {
-            cases: m.truth.len() as u64,
-            targets_in_history: m.repeats as u64,
-            invalid_candidates: m.invalid,
-            tied_lists: m.tied,
-        })
-    };
-    let split = &cx.plan.split.spec;
-    let mut known = BTreeSet::from([Known::User, Known::History]);
-    if data.dataset.interactions.all_times().is_some() {
-        known.insert(Known::HistoryTimes);
-    }
-    let metrics = plan.metrics.iter().zip(&plan.identities);
-    let costs = |m: &Option<Measured>| m.as_ref().map(|m| m.costs.clone()).unwrap_or_default();
-    let mut other = json!({});
-    reranking::add_to_protocol(&mut other, cx, &costs(valid), &costs(test));
-    Protocol {
-        split: Some(SplitUsed {
-            name: split.name.clone(),
-            options: split.options.clone().into_iter().collect(),
-        }),
-        ranking: Some(Ranking::Full),
-        candidates: Some(Candidates::Catalogue),
-        seen_items: Some(match plan.options.exclude_seen {
-            true => SeenItems::Removed,
-            false => SeenItems::Kept,
-        }),
-        repeats: Some(Repeats::FirstPlace),
-        known: Some(known),
-        checkpoint: serde_json::from_value(chosen).ok(),
-        list_length: Some(plan.list_length as u64),
-        few: Some(plan.options.few),
-        metrics: metrics.map(|(m, identity)| (m.name(), identity.clone())).collect(),
-        dataset: Some(Content::of_dataset(&data.dataset).sum),
-        users: Some(data.dataset.interactions.len() as u64),
-        items: Some(data.dataset.items.len() as u64),
-        interactions: Some(data.dataset.interactions.all_items().len() as u64),
-        training_interactions: Some(data.splits.report.train_interactions),
-        valid: part(valid),
-        test: part(test),
-        seed: Some(cx.plan.seed),
-        other: serde_json::from_value(other).unwrap_or_default(),
-    }
-}
-
-/// Best possible values, where the source knows them; they hold for leave-one-out.
-fn optimum(cx: &Context<'_>, data: &Data) -> BTreeMap<String, BTreeMap<String, Optimum>> {
-    let extras = &data.dataset.report.extras;
-    let mut out = BTreeMap::new();
-    if cx.plan.split.spec.name == "leave-one-out" {
-        for (part, key) in [("valid", "optimum_valid"), ("test", "optimum")] {
-            let best = extras.get(key).and_then(|v| serde_json::from_value(v.clone()).ok());
-            let mut best: BTreeMap<String, Optimum> = best.unwrap_or_default();
-            best.retain(|name, _| cx.plan.evaluate.metrics.iter().any(|m| m.name() == *name));
-            if !best.is_empty() {
-                out.insert(part.to_string(), best);
-            }
-        }
-    }
-    out
-}
-
-/// Columns of `per_user.csv` before those of the metrics.
-pub const PER_USER_COLUMNS: [&str; 4] = ["user", "rank", "history", "popularity"];
-
-/// One row a test case: ranks count from 1, an empty rank means that the list misses all targets;
-/// `popularity` is the number of training interactions of the rarest target.
-fn per_user(path: &Path, cx: &Context<'_>, data: &Data, measured: &Measured) -> Result<()> {
-    let columns: Vec<(&String, &Vec<f64>)> = measured
-        .names
-        .iter()
-        .zip(&measured.scores)
-        .filter_map(|(name, score)| score.per_user.as_ref().map(|v| (name, v)))
-        .collect();
-    let cases = Cases::all(&data.splits.test, cx.plan.evaluate.options.exclude_seen);
-    files::write_atomic(path, |out| {
-        write!(out, "{}", PER_USER_COLUMNS.join(","))?;
-        columns.iter().try_for_each(|(name, _)| write!(out, ",{}", field(name)))?;
-        writeln!(out)?;
-        for c in 0..measured.truth.len() {
-            let user = data.splits.test.user(c);
-            write!(out, "{},", field(data.dataset.user_ids.get(user.index())))?;
-            let (list, targets) = (measured.lists.get(c), measured.truth.get(c));
-            if let Some(rank) = list.iter().position(|i| targets.contains(i)) {
-                write!(out, "{}", rank + 1)?;
-            }
-            let counts = targets.iter().filter_map(|t| data.popularity.get(t.index()));
-            let history = cases.request(c).history.len();
-            write!(out, ",{history},{}", counts.min().copied().unwrap_or(0))?;
-            columns.iter().try_for_each(|(_, values)| write!(out, ",{}", values[c]))?;
-            writeln!(out)?;
-        }
-        Ok(())
-    })
-}
-
-/// A field of a CSV file (RFC 4180).
-fn field(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_string()
-    }
 }
 
 /// The subject of a plan that needs no model.
