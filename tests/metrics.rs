@@ -55,8 +55,8 @@ fn files_of_recbole_and_minionerec() {
         tree(place.sidereal(&[&asked[..], &["recall@1,mrr@3"]].concat()))["metrics"].clone()
     };
     let head = "user_id:token\titem_id:token";
-    place.write("top.inter", &format!("{head}\tscore:float\n7\ta\t0.1\n7\tb\t0.9\n8\ta\t3\n"));
-    place.write("test.inter", &format!("{head}\n7\ta\n8\ta\n"));
+    place.write("top.inter", format!("{head}\tscore:float\n7\ta\t0.1\n7\tb\t0.9\n8\ta\t3\n"));
+    place.write("test.inter", format!("{head}\n7\ta\n8\ta\n"));
     let found = metrics("top.inter", "test.inter");
     assert_eq!((&found["recall@1"], &found["mrr@3"]), (&0.5.into(), &0.75.into()));
     let text = r#"[{"input": "h", "output": "<a_1><b_2>\n", "predict": ["<a_9><b_9>", "<a_1><b_2>"]},

@@ -109,7 +109,7 @@ impl Chart<'_> {
         }
         for (i, s) in series.iter().enumerate() {
             // Lines with intervals stand beside each other, or equal ones would hide all but the last.
-            let aside = match s.ranges.is_empty() {
+            let aside = match s.ranges.iter().all(Option::is_none) {
                 true => 0.0,
                 false => ASIDE * (i as f64 - (series.len() - 1) as f64 / 2.0),
             };

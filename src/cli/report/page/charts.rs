@@ -153,32 +153,38 @@ pub fn responses(report: &Report) -> String {
             "Systems that agree on everything else are one line, named after the first of \
              them.{left_out}"
         );
-        let metric = |points: &[ResponsePoint]| points.iter().map(|p| (p.x, p.y)).collect();
-        let ranges = |points: &[ResponsePoint]| points.iter().map(interval).collect();
+        let metric = |p: &ResponsePoint| Some(Dot { at: (p.x, p.y), range: interval(p) });
         let title = format!("{} against {}", report.metric, response.key);
         let with = format!("{note} Bars: 95 % intervals over users.");
-        out.push_str(&response_chart(response, &title, &with, &metric, &ranges));
-        let speeds = |points: &[ResponsePoint]| points.iter().filter_map(speed).collect();
-        let none = |_: &[ResponsePoint]| Vec::new();
+        out.push_str(&response_chart(response, &title, &with, &metric));
+        let speeds = |p: &ResponsePoint| speed(p).map(|at| Dot { at, range: None });
         let title = format!("Test users a second against {}", response.key);
         let with = format!("{note} Speeds are of the machine and moment of each run.");
-        out.push_str(&response_chart(response, &title, &with, &speeds, &none));
+        out.push_str(&response_chart(response, &title, &with, &speeds));
     }
     out
+}
+
+/// A point of a line, and how far it may be off.
+struct Dot {
+    at: (f64, f64),
+    range: Option<(f64, f64)>,
 }
 
 fn response_chart(
     response: &Response,
     title: &str,
     note: &str,
-    points: &dyn Fn(&[ResponsePoint]) -> Vec<(f64, f64)>,
-    ranges: &dyn Fn(&[ResponsePoint]) -> Vec<Option<(f64, f64)>>,
+    dot: &dyn Fn(&ResponsePoint) -> Option<Dot>,
 ) -> String {
-    let series = response.lines.iter().enumerate().take(LINES).map(|(color, line)| Series {
-        name: line.system.clone(),
-        color,
-        points: points(&line.points),
-        ranges: ranges(&line.points),
+    let series = response.lines.iter().enumerate().take(LINES).map(|(color, line)| {
+        let dots: Vec<Dot> = line.points.iter().filter_map(dot).collect();
+        Series {
+            name: line.system.clone(),
+            color,
+            points: dots.iter().map(|d| d.at).collect(),
+            ranges: dots.iter().map(|d| d.range).collect(),
+        }
     });
     Chart {
         title,
