@@ -69,7 +69,7 @@ pub fn text(outlook: &Outlook, sweep: &Sweep, jobs: usize) -> String {
     }
     let side = if jobs == 1 { String::new() } else { format!(", {jobs} side by side") };
     let runs = outlook.runs.len();
-    let whole = outlook.seconds.map_or("time unknown".into(), |s| format!("about {}", time(s)));
+    let whole = whole(outlook, jobs);
     let rough = outlook.rows.iter().any(|r| r.rough > 0);
     let rough = if rough { "; ~: scaled from another component" } else { "" };
     let memory = match (outlook.largest, outlook.together) {
@@ -78,6 +78,20 @@ pub fn text(outlook: &Outlook, sweep: &Sweep, jobs: usize) -> String {
         _ => "unknown".into(),
     };
     format!("{bracket}{}{runs} runs{side}: {whole}{rough}\nmemory: {memory}\n", table.text(0))
+}
+
+/// Time of all runs, or the part of it that is known.
+fn whole(outlook: &Outlook, jobs: usize) -> String {
+    if let Some(seconds) = outlook.seconds {
+        return format!("about {}", time(seconds));
+    }
+    let known: f64 = outlook.rows.iter().filter_map(|r| r.seconds).sum();
+    if known == 0.0 {
+        return "time unknown".into();
+    }
+    let rest = outlook.rows.iter().filter(|r| r.unknown > 0);
+    let rest: Vec<String> = rest.map(|r| format!("{} of {}", r.unknown, r.stage)).collect();
+    format!("at least {} (not known: {})", time(known / jobs as f64), rest.join(", "))
 }
 
 fn each(row: &Row) -> String {

@@ -18,7 +18,7 @@ const NEWEST: usize = 5;
 /// A stage as it was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Its [`StageKind::name`]; empty for the rest of a run: loading, checking, examples.
+    /// Its name in a plan; empty for the rest of a run: loading, checking, examples.
     pub stage: String,
     /// Its main component.
     pub component: String,
