@@ -176,14 +176,7 @@ impl Causal {
     }
 
     fn push_digits(&self, codes: &[u32], take: usize, ids: &mut Vec<u32>) -> Result<()> {
-        let fits = codes.len() == self.digits
-            && codes.iter().zip(&self.widths).all(|(&c, &w)| (c as usize) < w);
-        if !fits {
-            return Err(Error::mismatch(format!(
-                "the model reads IDs with levels of {:?} codes, got {codes:?}",
-                self.widths
-            )));
-        }
+        crate::check_codes(codes, &self.widths)?;
         ids.extend(codes.iter().zip(&self.first_rows).take(take).map(|(c, first)| first + c));
         Ok(())
     }

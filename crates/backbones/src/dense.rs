@@ -1,9 +1,34 @@
 //! What the dense retrievers share, fused ones and networks alike: rows of histories, the state
 //! that stands for a target, the last state of a row as its query.
 
+use crate::transformer::{NormKind, Shape};
 use sidereal_core::{Error, Matrix, Result};
 use sidereal_nn::Batch;
-use sidereal_nn::kernels::attention::Span;
+use sidereal_nn::kernels::attention::{Mask, Span};
+use sidereal_nn::layers::FeedForwardShape;
+
+/// The blocks of SASRec: causal attention over items, LayerNorm before each sublayer.
+///
+/// Errors: a width that is no multiple of the heads, of which there is at least one.
+pub(crate) fn item_shape(width: usize, d_ff: usize, layers: usize, heads: usize) -> Result<Shape> {
+    if !width.is_multiple_of(heads) {
+        let message = format!("{width}; allowed: multiples of heads = {heads}");
+        return Err(Error::config("backbone.d_model", message));
+    }
+    let head_width = width / heads;
+    Ok(Shape {
+        layers,
+        width,
+        heads,
+        head_width,
+        feed_forward: FeedForwardShape::biased(d_ff, 1),
+        norm: NormKind::Layer,
+        scale: 1.0 / (head_width as f32).sqrt(),
+        mask: Mask::Causal,
+        relative: None,
+        cross: false,
+    })
+}
 
 /// Packed rows of all histories: item, place counted from the oldest, and span of each row.
 #[derive(Default)]

@@ -107,6 +107,17 @@ impl BackboneContext {
     }
 }
 
+/// Refuses an ID that the levels of a model, of so many codes each, cannot read.
+fn check_codes(sid: &[u32], widths: &[usize]) -> Result<()> {
+    let fits = sid.len() == widths.len() && sid.iter().zip(widths).all(|(&c, &w)| (c as usize) < w);
+    match fits {
+        true => Ok(()),
+        false => Err(Error::mismatch(format!(
+            "the model reads IDs with levels of {widths:?} codes, got {sid:?}"
+        ))),
+    }
+}
+
 fn at_least_one(key: &str, value: usize) -> Result<()> {
     if value == 0 {
         return Err(Error::config(format!("backbone.{key}"), "0; allowed: 1 and up"));

@@ -19,18 +19,17 @@
 //! has GELU); decoding scores everything or goes by beam, the paper's walk over a graph of items is
 //! not here.
 
-use crate::dense::{Histories, last_states, target_rows};
-use crate::transformer::{NormKind, Once, Shape, Stack, StackState};
+use crate::dense::{Histories, item_shape, last_states, target_rows};
+use crate::transformer::{Once, Stack, StackState};
 use crate::{Backbone, BackboneContext, Output};
 use sidereal_core::{Catalog, Entry, Error, Result, options};
-use sidereal_decoding::{CodeScorer, Levels, Row};
+use sidereal_decoding::{CodeScorer, Levels};
 use sidereal_nn::kernels::activation::Activation;
-use sidereal_nn::kernels::attention::Mask;
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::kernels::embedding;
 use sidereal_nn::kernels::gemm::{Mat, Write, gemm};
 use sidereal_nn::kernels::math::{axpy, size};
-use sidereal_nn::layers::{Bias, FeedForwardShape, Linear};
+use sidereal_nn::layers::{Bias, Linear};
 use sidereal_nn::{Batch, Directions, Init, Model, Params, Pass, Slot, Workspace};
 
 options! {
@@ -83,10 +82,7 @@ impl Rpg {
         }
         crate::dropout_in_range(options.dropout)?;
         let d = options.d_model;
-        if !d.is_multiple_of(options.heads) {
-            let message = format!("{d}; allowed: multiples of heads = {}", options.heads);
-            return Err(Error::config("backbone.d_model", message));
-        }
+        let shape = item_shape(d, options.d_ff, options.layers, options.heads)?;
         let sharpness = 1.0 / options.temperature;
         if options.temperature <= 0.0 || !sharpness.is_normal() {
             let message = format!("{}; allowed: finite numbers above 0", options.temperature);
@@ -105,19 +101,6 @@ impl Rpg {
         let codes = params.add("codes.weight", &[rows, d], Init::Normal(0.02));
         let positions =
             params.add("positions.weight", &[options.max_history, d], Init::Normal(0.02));
-        let head_width = d / options.heads;
-        let shape = Shape {
-            layers: options.layers,
-            width: d,
-            heads: options.heads,
-            head_width,
-            feed_forward: FeedForwardShape::biased(options.d_ff, 1),
-            norm: NormKind::Layer,
-            scale: 1.0 / (head_width as f32).sqrt(),
-            mask: Mask::Causal,
-            relative: None,
-            cross: false,
-        };
         let stack = Stack::new(&mut params, "layers", shape, 0);
         let head = |h| {
             let name = format!("heads.{h}");
@@ -200,13 +183,7 @@ pub(crate) fn input(
     codes.clear();
     for i in 0..rows.ids.len() {
         let sid = batch.item_codes(i);
-        let fits =
-            sid.len() == widths.len() && sid.iter().zip(widths).all(|(&c, &w)| (c as usize) < w);
-        if !fits {
-            return Err(Error::mismatch(format!(
-                "the model reads IDs with levels of {widths:?} codes, got {sid:?}"
-            )));
-        }
+        crate::check_codes(sid, widths)?;
         let mut first = 0;
         codes.extend(sid.iter().zip(widths).map(|(code, width)| {
             first += width;
@@ -357,7 +334,7 @@ impl Backbone for Rpg {
             self.scores(level, states.data(), directions, &mut head, &mut logits);
             logits
         });
-        Ok(Box::new(Session::new(batch.rows(), levels.collect())?))
+        Ok(Box::new(Levels::new(batch.rows(), levels.collect())?))
     }
 
     fn as_model(&self) -> &dyn Model {
@@ -366,38 +343,6 @@ impl Backbone for Rpg {
 
     fn as_model_mut(&mut self) -> &mut dyn Model {
         self
-    }
-}
-
-/// Scores of all levels, made when the session began.
-pub(crate) struct Session(Levels);
-
-impl Session {
-    /// From the logits of each level, `requests x codes`.
-    pub(crate) fn new(requests: usize, logits: Vec<Vec<f32>>) -> Result<Self> {
-        Ok(Session(Levels::new(requests, logits)?))
-    }
-}
-
-impl CodeScorer for Session {
-    fn requests(&self) -> usize {
-        self.0.requests()
-    }
-
-    fn levels(&self) -> usize {
-        self.0.levels()
-    }
-
-    fn width(&self, level: usize) -> usize {
-        self.0.width(level)
-    }
-
-    fn advance(&mut self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
-        self.0.advance(level, rows, logits)
-    }
-
-    fn independent(&self) -> Option<&Levels> {
-        Some(&self.0)
     }
 }
 

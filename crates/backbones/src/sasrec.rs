@@ -9,16 +9,14 @@
 //! Deviations: the paper normalises the queries only and has no output projection; here the usual
 //! pre-norm block is used. Vectors start at N(0, 0.02) as later code bases do.
 
-use crate::dense::{Histories, last_states, target_rows};
-use crate::transformer::{NormKind, Shape, Stack, StackState};
+use crate::dense::{Histories, item_shape, last_states, target_rows};
+use crate::transformer::{Stack, StackState};
 use crate::{Backbone, BackboneContext, Output};
-use sidereal_core::{Catalog, Entry, Error, Matrix, Result, options};
+use sidereal_core::{Catalog, Entry, Matrix, Result, options};
 use sidereal_nn::bag::ItemMatrix;
-use sidereal_nn::kernels::attention::Mask;
 use sidereal_nn::kernels::dropout::Dropout;
 use sidereal_nn::kernels::embedding;
 use sidereal_nn::kernels::math::size;
-use sidereal_nn::layers::FeedForwardShape;
 use sidereal_nn::{Batch, Init, Model, Params, Pass, Slot, Workspace};
 
 options! {
@@ -64,27 +62,11 @@ impl Sasrec {
         }
         crate::dropout_in_range(options.dropout)?;
         let d = options.d_model;
-        if !d.is_multiple_of(options.heads) {
-            let message = format!("{d}; allowed: multiples of heads = {}", options.heads);
-            return Err(Error::config("backbone.d_model", message));
-        }
+        let shape = item_shape(d, options.d_ff, options.layers, options.heads)?;
         let mut params = Params::new(seed);
         let items = params.add("items.weight", &[n_items, d], Init::Normal(0.02));
         let positions =
             params.add("positions.weight", &[options.max_history, d], Init::Normal(0.02));
-        let head_width = d / options.heads;
-        let shape = Shape {
-            layers: options.layers,
-            width: d,
-            heads: options.heads,
-            head_width,
-            feed_forward: FeedForwardShape::biased(options.d_ff, 1),
-            norm: NormKind::Layer,
-            scale: 1.0 / (head_width as f32).sqrt(),
-            mask: Mask::Causal,
-            relative: None,
-            cross: false,
-        };
         let stack = Stack::new(&mut params, "layers", shape, 0);
         Ok(Sasrec { options, params, n_items, items, positions, stack })
     }

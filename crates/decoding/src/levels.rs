@@ -4,9 +4,8 @@
 //! The log-probability of an identifier is then a sum of one number a level, and the best of a whole
 //! catalogue are found exactly, without a search: M identifiers of H codes cost M H additions.
 
-use crate::Row;
-use crate::ranking::check_logits;
 use crate::softmax::{log_sum_exp, not_finite};
+use crate::{CodeScorer, Row};
 use sidereal_core::{Error, Result};
 
 /// Logits of every level for a batch of requests.
@@ -32,32 +31,10 @@ impl Levels {
         }
     }
 
-    /// Number of requests.
-    pub fn requests(&self) -> usize {
-        self.requests
-    }
-
-    /// Number of levels H.
-    pub fn levels(&self) -> usize {
-        self.logits.len()
-    }
-
-    /// Codes of a level.
-    pub fn width(&self, level: usize) -> usize {
-        self.widths[level]
-    }
-
     /// Logits of a level for one request.
     pub fn row(&self, level: usize, request: usize) -> &[f32] {
         let width = self.widths[level];
         &self.logits[level][request * width..(request + 1) * width]
-    }
-
-    /// What [`CodeScorer::advance`](crate::CodeScorer::advance) of such a model writes.
-    pub fn advance(&self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
-        logits.clear();
-        rows.iter().for_each(|r| logits.extend_from_slice(self.row(level, r.request as usize)));
-        check_logits(logits.len(), rows.len(), self.widths[level], level)
     }
 
     /// Log-probabilities of all codes of a request.
@@ -67,13 +44,38 @@ impl Levels {
         out.values.clear();
         out.starts.clear();
         out.starts.push(0);
-        for level in 0..self.levels() {
+        for level in 0..self.logits.len() {
             let row = self.row(level, request);
             let lse = log_sum_exp(row).ok_or_else(|| not_finite(request as u32, level))?;
             out.values.extend(row.iter().map(|&x| f64::from(x) - lse));
             out.starts.push(out.values.len());
         }
         Ok(())
+    }
+}
+
+/// As a session: whatever the prefix, the same logits.
+impl CodeScorer for Levels {
+    fn requests(&self) -> usize {
+        self.requests
+    }
+
+    fn levels(&self) -> usize {
+        self.logits.len()
+    }
+
+    fn width(&self, level: usize) -> usize {
+        self.widths[level]
+    }
+
+    fn advance(&mut self, level: usize, rows: &[Row], logits: &mut Vec<f32>) -> Result<()> {
+        logits.clear();
+        rows.iter().for_each(|r| logits.extend_from_slice(self.row(level, r.request as usize)));
+        Ok(())
+    }
+
+    fn independent(&self) -> Option<&Levels> {
+        Some(self)
     }
 }
 

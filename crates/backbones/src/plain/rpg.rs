@@ -1,16 +1,16 @@
 //! [`crate::rpg`] in candle operations; the paper and the conventions stand there.
 
 use super::grid::{Grid, index};
-use super::ops::{Gate, Heads, Norm, linear};
+use super::ops::linear;
 use super::stack::Shape;
 use super::view::View;
 use super::{CandleBackbone, CandleContext};
 use crate::dense::{Histories, target_rows};
-use crate::rpg::{Rpg, RpgOptions, Session, input};
+use crate::rpg::{Rpg, RpgOptions, input};
 use crate::{Backbone, Output};
 use candle_core::{D, DType, Tensor};
 use sidereal_core::{Catalog, Entry, Result};
-use sidereal_decoding::CodeScorer;
+use sidereal_decoding::{CodeScorer, Levels};
 use sidereal_nn::candle::{self, CandleModel, Network, Weights, fault};
 use sidereal_nn::directions::TINY;
 use sidereal_nn::kernels::attention::Mask;
@@ -48,19 +48,7 @@ impl RpgNetwork {
         let (mut rows, mut codes) = (Histories::default(), Vec::new());
         input(batch, o.max_history, &self.widths, &mut rows, &mut codes).map_err(fault)?;
         let lens = rows.lens();
-        let width = o.d_model / o.heads;
-        let scale = 1.0 / (width as f64).sqrt();
-        let stack = Shape {
-            prefix: "layers",
-            layers: o.layers,
-            heads: Heads { count: o.heads, width, scale },
-            hidden_layers: 1,
-            gate: Gate::None,
-            norm: Norm::Layer,
-            mask: Mask::Causal,
-            relative: None,
-            site: 0,
-        };
+        let stack = Shape::of_items(o.layers, o.heads, o.d_model / o.heads);
         let grid = Grid::new(&lens);
         let places = grid.ids(&rows.places, w.device())?;
         let mut x = w.get("positions.weight")?.index_select(&places, 0)?;
@@ -145,7 +133,7 @@ impl CandleBackbone for RpgNetwork {
             0 => vec![Vec::new(); self.widths.len()],
             _ => scores().map_err(candle::error)?,
         };
-        Ok(Box::new(Session::new(rows, levels)?))
+        Ok(Box::new(Levels::new(rows, levels)?))
     }
 }
 

@@ -1,7 +1,6 @@
 //! [`crate::sasrec`] in candle operations; the paper and the conventions stand there.
 
 use super::grid::Grid;
-use super::ops::{Gate, Heads, Norm};
 use super::stack::Shape;
 use super::view::View;
 use super::{CandleBackbone, CandleContext};
@@ -49,19 +48,7 @@ impl SasrecNetwork {
         let mut rows = Histories::default();
         rows.fill(batch, o.max_history, self.n_items).map_err(fault)?;
         let lens = rows.lens();
-        let width = o.d_model / o.heads;
-        let scale = 1.0 / (width as f64).sqrt();
-        let stack = Shape {
-            prefix: "layers",
-            layers: o.layers,
-            heads: Heads { count: o.heads, width, scale },
-            hidden_layers: 1,
-            gate: Gate::None,
-            norm: Norm::Layer,
-            mask: Mask::Causal,
-            relative: None,
-            site: 0,
-        };
+        let stack = Shape::of_items(o.layers, o.heads, o.d_model / o.heads);
         let grid = Grid::new(&lens);
         let gather = |name, ids: &[u32]| w.get(name)?.index_select(&grid.ids(ids, w.device())?, 0);
         let x = (gather("items.weight", &rows.ids)? + gather("positions.weight", &rows.places)?)?;

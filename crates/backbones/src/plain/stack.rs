@@ -35,6 +35,22 @@ pub(crate) struct Memory<'a> {
 }
 
 impl Shape {
+    /// The blocks of SASRec, as `dense::item_shape` has them.
+    pub(crate) fn of_items(layers: usize, heads: usize, head_width: usize) -> Self {
+        let scale = 1.0 / (head_width as f64).sqrt();
+        Shape {
+            prefix: "layers",
+            layers,
+            heads: Heads { count: heads, width: head_width, scale },
+            hidden_layers: 1,
+            gate: Gate::None,
+            norm: Norm::Layer,
+            mask: Mask::Causal,
+            relative: None,
+            site: 0,
+        }
+    }
+
     /// Runs `x`, the rows of `grid`, through the blocks.
     pub(crate) fn forward(
         &self,
